@@ -1,0 +1,51 @@
+# Every target prepares what it needs; nothing is installed by hand.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: help demo up test lint types contracts unit slow bench clean
+
+help:  ## show the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+demo: $(VENV)/.demo  ## run the example application against the backend and print what it did
+	@$(BIN)/tokentrail demo
+
+up: $(VENV)/.demo  ## start the backend alone, in the foreground
+	@$(BIN)/tokentrail serve
+
+test: lint types contracts unit  ## lint, type-check, check the import contracts and run the tests
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+contracts: $(VENV)/.dev
+	$(BIN)/lint-imports
+
+unit: $(VENV)/.dev
+	$(BIN)/pytest -m "not slow"
+
+slow: $(VENV)/.dev  ## fault and soak suites, minutes long
+	$(BIN)/pytest -m slow
+
+clean:  ## remove the virtual environment, keep the data
+	rm -rf $(VENV)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Tokentrail needs Python 3.11 or newer; set PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "Python's venv module is missing: sudo apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing Tokentrail with the backend (about 850 MB, mostly the embedded ClickHouse) ..."
+	$(PIP) install --quiet -c constraints.txt -e ".[backend,demo]"
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --quiet -c constraints.txt -e ".[backend,demo,dev]"
+	@touch $@ $(VENV)/.demo

@@ -1,0 +1,95 @@
+"""Names, labels and buckets of the backend's metrics.
+
+All names start with `tokentrail_` and use underscores only, whatever the scraper accepts: the GenAI metric names of
+OpenTelemetry still change, and applications may push those themselves. There is never a label for a user, a session, a
+trace, a prompt, a response model or a host.
+"""
+
+from typing import Final
+
+# Labels --------------------------------------------------------------------------------------------------------
+SERVICE: Final = "service_name"
+ENVIRONMENT: Final = "deployment_environment_name"
+OPERATION: Final = "gen_ai_operation_name"
+PROVIDER: Final = "gen_ai_provider_name"
+MODEL: Final = "gen_ai_request_model"
+OUTCOME: Final = "outcome"
+"""`ok` or `error`."""
+ERROR_TYPE: Final = "error_type"
+TOKEN_TYPE: Final = "gen_ai_token_type"  # noqa: S105  # a kind of token, not a secret
+REASON: Final = "reason"
+TRANSPORT: Final = "transport"
+"""`grpc` or `http`."""
+CODE: Final = "code"
+"""HTTP status or gRPC status name of the answer."""
+METRIC: Final = "metric"
+VERSION: Final = "version"
+
+CALL_LABELS: Final = (SERVICE, ENVIRONMENT, OPERATION, PROVIDER, MODEL)
+"""On every metric of model calls; empty where the sender did not say."""
+
+OTHER: Final = "__other__"
+"""Label value of what was folded because a metric had `MAX_LABEL_SETS` label sets."""
+MAX_LABEL_SETS: Final = 2000
+"""Label sets per metric; later ones are folded and counted in `METRIC_OVERFLOW`."""
+MAX_LABEL_CHARS: Final = 200
+"""Longer label values are cut."""
+
+OK: Final = "ok"
+ERROR: Final = "error"
+TOKEN_TYPES: Final = ("input", "output", "cache_read", "cache_write", "reasoning")
+"""Values of `TOKEN_TYPE`. `input` includes `cache_read` and `cache_write`, `output` includes `reasoning`: a sum over
+all of them counts some tokens twice."""
+
+# Model calls ---------------------------------------------------------------------------------------------------
+REQUESTS: Final = "tokentrail_requests_total"
+"""Counter, `CALL_LABELS` and `OUTCOME`."""
+REQUEST_ERRORS: Final = "tokentrail_request_errors_total"
+"""Counter, `CALL_LABELS` and `ERROR_TYPE`: the failed part of `REQUESTS`, by cause."""
+TOKENS: Final = "tokentrail_tokens_total"
+"""Counter, `CALL_LABELS` and `TOKEN_TYPE`."""
+COST: Final = "tokentrail_cost_usd_total"
+"""Counter, USD, `CALL_LABELS`. Calls without a price add nothing here and are in `UNPRICED`."""
+UNPRICED: Final = "tokentrail_unpriced_requests_total"
+"""Counter, `CALL_LABELS` and `REASON` (a `cost.Reason`)."""
+REQUEST_DURATION: Final = "tokentrail_request_duration_seconds"
+"""Histogram, `CALL_LABELS` and `OUTCOME`."""
+TIME_TO_FIRST_TOKEN: Final = "tokentrail_time_to_first_token_seconds"  # noqa: S105  # a latency, not a secret
+"""Histogram, `CALL_LABELS`; streams only."""
+TIME_TO_FIRST_CHUNK: Final = "tokentrail_time_to_first_chunk_seconds"
+"""Histogram, `CALL_LABELS`; streams only."""
+
+DURATION_BUCKETS: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.0, 20.48, 40.96, 81.92)
+"""Upper bounds, seconds: the conventions' 0.01 * 2^n, with 10 for 10.24 so that a threshold of 10 s is exact."""
+
+# The backend itself --------------------------------------------------------------------------------------------
+SPANS_RECEIVED: Final = "tokentrail_spans_received_total"
+"""Counter: spans in export requests that could be decoded, and so were stored, rejected or sent back."""
+SPANS_STORED: Final = "tokentrail_spans_stored_total"
+"""Counter: spans that are durable."""
+SPANS_REJECTED: Final = "tokentrail_spans_rejected_total"
+"""Counter, `REASON`: spans dropped for good (an id that cannot be, or a request that the store refuses)."""
+SPANS_RETURNED: Final = "tokentrail_spans_returned_total"
+"""Counter, `REASON`: spans answered with a retryable status, so that the sender keeps them and sends them again."""
+SPANS_REPEATED: Final = "tokentrail_spans_repeated_total"
+"""Counter: spans of a request that was already stored and came again; acknowledged, not stored twice."""
+LATE_SPANS: Final = "tokentrail_late_spans_total"
+"""Counter: model calls that ended more than `LATE_AFTER_S` before they arrived; stored, but in no call metric."""
+EXPORT_REQUESTS: Final = "tokentrail_export_requests_total"
+"""Counter, `TRANSPORT` and `CODE`."""
+QUEUE_SPANS: Final = "tokentrail_queue_spans"
+QUEUE_CAPACITY_SPANS: Final = "tokentrail_queue_capacity_spans"
+QUEUE_BYTES: Final = "tokentrail_queue_bytes"
+QUEUE_CAPACITY_BYTES: Final = "tokentrail_queue_capacity_bytes"
+"""Gauges: what waits to be committed, and how much may."""
+STORE_WRITE_ERRORS: Final = "tokentrail_store_write_errors_total"
+"""Counter, `REASON`: `unavailable` (sent back) or `refused`."""
+LAST_SPAN_TIMESTAMP: Final = "tokentrail_last_span_timestamp_seconds"
+"""Gauge, seconds since the epoch: when a span was last stored, 0 before the first."""
+METRIC_OVERFLOW: Final = "tokentrail_metric_overflow_total"
+"""Counter, `METRIC`: updates folded into `OTHER`."""
+BUILD_INFO: Final = "tokentrail_build_info"
+"""Gauge, always 1, `VERSION`."""
+
+LATE_AFTER_S: Final = 600
+"""Counters say when, and Prometheus cannot be told: an import of old spans must not look like traffic of now."""

@@ -1,0 +1,199 @@
+"""Who provides a model: canonical provider names, their aliases, and the hosts they are called at.
+
+Canonical names are the well-known values of `gen_ai.provider.name`; providers the conventions do not list keep the
+name they are commonly known by. The host decides first: an SDK of one vendor is often pointed at another's host.
+"""
+
+from typing import Final
+
+OPENAI: Final = "openai"
+AZURE_OPENAI: Final = "azure.ai.openai"
+AZURE_INFERENCE: Final = "azure.ai.inference"
+ANTHROPIC: Final = "anthropic"
+BEDROCK: Final = "aws.bedrock"
+GEMINI: Final = "gcp.gemini"
+VERTEX: Final = "gcp.vertex_ai"
+GCP: Final = "gcp.gen_ai"
+"""Google, endpoint unknown."""
+MISTRAL: Final = "mistral_ai"
+COHERE: Final = "cohere"
+GROQ: Final = "groq"
+DEEPSEEK: Final = "deepseek"
+X_AI: Final = "x_ai"
+PERPLEXITY: Final = "perplexity"
+MOONSHOT: Final = "moonshot_ai"
+WATSONX: Final = "ibm.watsonx.ai"
+OPENROUTER: Final = "openrouter"
+TOGETHER: Final = "together_ai"
+FIREWORKS: Final = "fireworks"
+CEREBRAS: Final = "cerebras"
+HUGGING_FACE: Final = "hugging_face"
+NEBIUS: Final = "nebius"
+DEEPINFRA: Final = "deepinfra"
+SAMBANOVA: Final = "sambanova"
+HYPERBOLIC: Final = "hyperbolic"
+NOVITA: Final = "novita"
+NVIDIA: Final = "nvidia"
+ALIBABA: Final = "alibaba"
+ZHIPU: Final = "zhipu"
+MINIMAX: Final = "minimax"
+GITHUB_MODELS: Final = "github_models"
+PORTKEY: Final = "portkey"
+HELICONE: Final = "helicone"
+VERCEL_GATEWAY: Final = "vercel"
+OLLAMA: Final = "ollama"
+SELF_HOSTED: Final = "self_hosted"
+"""A host that no table knows, serving a format that we do: vLLM, LM Studio, llama.cpp, a gateway of one's own."""
+
+OLLAMA_PORT: Final = 11434
+
+_EXACT: Final[dict[str, str]] = {
+    "api.openai.com": OPENAI,
+    "eu.api.openai.com": OPENAI,
+    "us.api.openai.com": OPENAI,
+    "api.anthropic.com": ANTHROPIC,
+    "generativelanguage.googleapis.com": GEMINI,
+    "aiplatform.googleapis.com": VERTEX,
+    "api.mistral.ai": MISTRAL,
+    "codestral.mistral.ai": MISTRAL,
+    "api.cohere.com": COHERE,
+    "api.cohere.ai": COHERE,
+    "api.groq.com": GROQ,
+    "api.deepseek.com": DEEPSEEK,
+    "api.x.ai": X_AI,
+    "api.perplexity.ai": PERPLEXITY,
+    "api.moonshot.ai": MOONSHOT,
+    "api.moonshot.cn": MOONSHOT,
+    "openrouter.ai": OPENROUTER,
+    "api.together.xyz": TOGETHER,
+    "api.together.ai": TOGETHER,
+    "api.fireworks.ai": FIREWORKS,
+    "api.cerebras.ai": CEREBRAS,
+    "router.huggingface.co": HUGGING_FACE,
+    "api-inference.huggingface.co": HUGGING_FACE,
+    "api.studio.nebius.com": NEBIUS,
+    "api.studio.nebius.ai": NEBIUS,
+    "api.tokenfactory.nebius.com": NEBIUS,
+    "api.deepinfra.com": DEEPINFRA,
+    "api.sambanova.ai": SAMBANOVA,
+    "api.hyperbolic.xyz": HYPERBOLIC,
+    "api.novita.ai": NOVITA,
+    "integrate.api.nvidia.com": NVIDIA,
+    "dashscope.aliyuncs.com": ALIBABA,
+    "dashscope-intl.aliyuncs.com": ALIBABA,
+    "open.bigmodel.cn": ZHIPU,
+    "api.z.ai": ZHIPU,
+    "api.minimax.io": MINIMAX,
+    "models.github.ai": GITHUB_MODELS,
+    "models.inference.ai.azure.com": AZURE_INFERENCE,
+    "api.portkey.ai": PORTKEY,
+    "ai-gateway.vercel.sh": VERCEL_GATEWAY,
+    "ollama.com": OLLAMA,
+    # Helicone's hosts stand for the provider behind them; its gateways serve many.
+    "oai.helicone.ai": OPENAI,
+    "oai.hconeai.com": OPENAI,
+    "anthropic.helicone.ai": ANTHROPIC,
+    "groq.helicone.ai": GROQ,
+    "together.helicone.ai": TOGETHER,
+    "openrouter.helicone.ai": OPENROUTER,
+    "deepseek.helicone.ai": DEEPSEEK,
+    "fireworks.helicone.ai": FIREWORKS,
+    "perplexity.helicone.ai": PERPLEXITY,
+    "mistral.helicone.ai": MISTRAL,
+    "x.helicone.ai": X_AI,
+    "gateway.helicone.ai": HELICONE,
+    "ai-gateway.helicone.ai": HELICONE,
+    "api.helicone.ai": HELICONE,
+}
+
+_SUFFIXES: Final[tuple[tuple[str, str], ...]] = (
+    (".openai.azure.com", AZURE_OPENAI),
+    (".openai.azure.us", AZURE_OPENAI),
+    (".cognitiveservices.azure.com", AZURE_OPENAI),
+    (".services.ai.azure.com", AZURE_INFERENCE),
+    (".inference.ai.azure.com", AZURE_INFERENCE),
+    (".models.ai.azure.com", AZURE_INFERENCE),
+    ("-aiplatform.googleapis.com", VERTEX),
+    (".helicone.ai", HELICONE),
+    (".ml.cloud.ibm.com", WATSONX),
+    (".endpoints.huggingface.cloud", HUGGING_FACE),
+)
+
+_ALIASES: Final[dict[str, str]] = {
+    "open_ai": OPENAI,
+    "azure": AZURE_OPENAI,
+    "azure_openai": AZURE_OPENAI,
+    "azure-openai": AZURE_OPENAI,
+    "az.ai.openai": AZURE_OPENAI,
+    "az.ai.inference": AZURE_INFERENCE,
+    "azure_ai": AZURE_INFERENCE,
+    "claude": ANTHROPIC,
+    "bedrock": BEDROCK,
+    "bedrock_converse": BEDROCK,
+    "amazon-bedrock": BEDROCK,
+    "amazon_bedrock": BEDROCK,
+    "aws_bedrock": BEDROCK,
+    "aws": BEDROCK,
+    "amazon": BEDROCK,
+    "gemini": GEMINI,
+    "google.generative-ai": GEMINI,
+    "google_ai_gemini": GEMINI,
+    "google_ai_studio": GEMINI,
+    "google-gla": GEMINI,
+    "vertex_ai": VERTEX,
+    "vertexai": VERTEX,
+    "google.vertex": VERTEX,
+    "google-vertex": VERTEX,
+    "google": GCP,
+    "google_genai": GCP,
+    "mistral": MISTRAL,
+    "mistralai": MISTRAL,
+    "xai": X_AI,
+    "x-ai": X_AI,
+    "watsonx": WATSONX,
+    "ibm.watson.ai": WATSONX,
+    "moonshot": MOONSHOT,
+    "moonshotai": MOONSHOT,
+    "together": TOGETHER,
+    "together-ai": TOGETHER,
+    "fireworks_ai": FIREWORKS,
+    "fireworks-ai": FIREWORKS,
+    "huggingface": HUGGING_FACE,
+}
+
+_CANONICAL: Final = frozenset({*_EXACT.values(), *(name for _, name in _SUFFIXES), *_ALIASES.values(), SELF_HOSTED})
+
+
+def of_host(host: str, port: int | None = None) -> str | None:
+    """The provider called at `host`, or `None` when no table knows it (lower case or not, no scheme, no port)."""
+    host = host.lower().rstrip(".")
+    if name := _EXACT.get(host):
+        return name
+    for suffix, provider in _SUFFIXES:
+        if host.endswith(suffix):
+            return provider
+    if host.startswith(("bedrock-runtime.", "bedrock-runtime-fips.")):
+        return BEDROCK
+    return OLLAMA if port == OLLAMA_PORT else None
+
+
+def canonical(name: str) -> str:
+    """`name` as its canonical provider name; a name nobody knows passes through in lower case.
+
+    Some producers append the API (`openai.chat`): the whole name is looked up first, then the part before the last dot.
+    """
+    name = name.strip().lower()
+    if name in _CANONICAL:
+        return name
+    if alias := _ALIASES.get(name):
+        return alias
+    head, _, _ = name.rpartition(".")
+    if head in _CANONICAL:
+        return head
+    return _ALIASES.get(head, name)
+
+
+def is_helicone_host(host: str) -> bool:
+    """True for a host that is Helicone's own, to which `Helicone-*` headers must travel on."""
+    host = host.lower().rstrip(".")
+    return host.endswith((".helicone.ai", ".hconeai.com")) or host in ("helicone.ai", "hconeai.com")
