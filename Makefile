@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo up test lint types contracts unit slow bench clean
+.PHONY: help demo up test lint types contracts unit slow clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -28,7 +28,7 @@ contracts: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 unit: $(VENV)/.dev
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow" --numprocesses 2 --dist loadfile
 
 slow: $(VENV)/.dev  ## fault and soak suites, minutes long
 	$(BIN)/pytest -m slow
@@ -48,4 +48,5 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install --quiet -c constraints.txt -e ".[backend,demo,dev]"
+	$(BIN)/python tests/support/sdk_versions.py  # the older SDKs that conformance is shown for, beside the environment
 	@touch $@ $(VENV)/.demo

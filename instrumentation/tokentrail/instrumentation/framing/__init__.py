@@ -1,0 +1,1 @@
+"""How a response body is cut into events, whatever the events mean."""

@@ -1,0 +1,99 @@
+"""What a wire format can do, and the values it gives.
+
+A wire format is the bodies of one endpoint, plain and streamed. It opens nothing, knows no span and keeps no state;
+a `Reader`, made for each exchange, holds what has arrived of one response.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Protocol
+
+from tokentrail.instrumentation.content import Message, Part
+from tokentrail.instrumentation.framing.sse import Event
+from tokentrail.instrumentation.wire._json import Json
+from tokentrail.semconv.usage import Usage
+
+AttributeValue = str | bool | int | float | Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a request body says beside its content."""
+
+    model: str = ""
+    stream: bool = False
+    attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
+    """Span attributes of the request settings."""
+    user: str = ""
+    """The end user the body names."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContent:
+    """What the application asked, in the conventions' message format."""
+
+    messages: Sequence[Message] = ()
+    system: Sequence[Part] = ()
+    tools: Sequence[Mapping[str, object]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderError:
+    """An error as the provider tells it."""
+
+    kind: str
+    """Its code, or else its type: low cardinality. May be empty."""
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What has arrived of a response."""
+
+    id: str = ""
+    model: str = ""
+    finish_reasons: Sequence[str] = ()
+    """The conventions' words, one for each choice."""
+    usage: Usage = field(default_factory=Usage)
+    service_tier: str = ""
+    attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
+    error: ProviderError | None = None
+    reported_usd: Decimal | None = None
+    """What the provider says the call cost."""
+    complete: bool = False
+    """True when the closing event of a stream has arrived, or a plain body has been read."""
+    output: Sequence[Message] = ()
+    """Empty unless the reader keeps content."""
+
+
+class Reader(Protocol):
+    """Reads one response. `feed_event` for each event of a stream, or `feed_body` once; then `result`."""
+
+    def feed_event(self, event: Event) -> bool:
+        """Take in an event; true when it carries output: text, reasoning or a tool call."""
+
+    def feed_body(self, body: Json) -> None:
+        """Take in a plain body, of a success or an error."""
+
+    def result(self) -> Response:
+        """What has arrived so far. May be asked at any time."""
+
+
+class WireFormat(Protocol):
+    """One endpoint's bodies. `name` is `<vendor>_<endpoint>`, `operation` the span's operation."""
+
+    name: str
+    operation: str
+
+    def recognises(self, body: Json) -> bool:
+        """True when `body` is a request of this format, judged by its shape: for hosts that no table knows."""
+
+    def read_request(self, body: Json) -> Request:
+        """Settings of a request."""
+
+    def read_content(self, body: Json) -> RequestContent:
+        """Messages of a request."""
+
+    def reader(self, keep_content: bool) -> Reader:
+        """A reader for one response; it collects output messages when `keep_content`."""

@@ -1,0 +1,317 @@
+"""OpenAI Chat Completions, and everybody who speaks it (https://platform.openai.com/docs/api-reference/chat).
+
+    request   {"model", "messages": [{"role", "content"}], "stream", "stream_options", "tools", ...}
+    response  {"id", "model", "choices": [{"index", "message", "finish_reason"}], "usage", "service_tier"}
+    stream    data: {"id", "model", "choices": [{"index", "delta", "finish_reason"}], "usage": null}
+              data: {"choices": [], "usage": {...}}      only when asked for
+              data: [DONE]
+
+Deviations read here, as of 2026-11: Groq's `x_groq.usage`; reasoning text as `reasoning_content` (DeepSeek, Moonshot)
+or `reasoning` (OpenRouter, Groq, Together); lists of content parts in answers (Mistral); streamed tool calls without
+an index (Mistral) or all with index 0 (Google's endpoint for OpenAI clients); cached tokens as
+`prompt_cache_hit_tokens` (DeepSeek) or `usage.cached_tokens` (Together, Moonshot); output totals that leave reasoning
+out (xAI); a cost in `usage.cost` (OpenRouter a number, Perplexity an object).
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+
+from tokentrail.instrumentation import content
+from tokentrail.instrumentation.content import Message, Part, TextBuffer
+from tokentrail.instrumentation.framing.sse import Event
+from tokentrail.instrumentation.wire._base import AttributeValue, ProviderError, Request, RequestContent, Response
+from tokentrail.instrumentation.wire._errors import read_error
+from tokentrail.instrumentation.wire._json import Json, index, integer, mapping, number, sequence, text
+from tokentrail.instrumentation.wire._settings import read_settings
+from tokentrail.semconv import finish, genai
+from tokentrail.semconv.usage import Usage
+
+_SETTINGS: Mapping[str, tuple[str, type]] = {
+    "temperature": (genai.REQUEST_TEMPERATURE, float),
+    "top_p": (genai.REQUEST_TOP_P, float),
+    "max_tokens": (genai.REQUEST_MAX_TOKENS, int),
+    "max_completion_tokens": (genai.REQUEST_MAX_TOKENS, int),
+    "frequency_penalty": (genai.REQUEST_FREQUENCY_PENALTY, float),
+    "presence_penalty": (genai.REQUEST_PRESENCE_PENALTY, float),
+    "seed": (genai.REQUEST_SEED, int),
+    "reasoning_effort": (genai.REQUEST_REASONING_LEVEL, str),
+}
+
+
+class OpenAIChat:
+    """The wire format."""
+
+    name = "openai_chat"
+    operation = genai.Operation.CHAT
+
+    def recognises(self, body: Json) -> bool:
+        """A model and a list of messages."""
+        return isinstance(body.get("model"), str) and isinstance(body.get("messages"), list)
+
+    def read_request(self, body: Json) -> Request:
+        """Settings of a request."""
+        attributes = read_settings(body, _SETTINGS)
+        attributes[genai.OPENAI_API_TYPE] = "chat_completions"
+        stop = body.get("stop")
+        if isinstance(stop, str):
+            attributes[genai.REQUEST_STOP_SEQUENCES] = [stop]
+        elif stop:
+            attributes[genai.REQUEST_STOP_SEQUENCES] = [item for item in sequence(stop) if isinstance(item, str)]
+        if (choices := integer(body.get("n"))) is not None and choices != 1:
+            attributes[genai.REQUEST_CHOICE_COUNT] = choices
+        if (tier := text(body.get("service_tier"))) not in ("", "auto"):
+            attributes[genai.OPENAI_REQUEST_SERVICE_TIER] = tier
+        if output_type := _output_type(mapping(body.get("response_format")), sequence(body.get("modalities"))):
+            attributes[genai.OUTPUT_TYPE] = output_type
+        return Request(text(body.get("model")), body.get("stream") is True, attributes, text(body.get("user")))
+
+    def read_content(self, body: Json) -> RequestContent:
+        """Messages and tools of a request."""
+        messages = [_read_message(mapping(item)) for item in sequence(body.get("messages"))]
+        tools = [
+            {"type": text(tool.get("type")) or "function", "name": text(function.get("name"))}
+            for tool in map(mapping, sequence(body.get("tools")))
+            for function in [mapping(tool.get(text(tool.get("type")) or "function"))]
+        ]
+        return RequestContent(messages=messages, tools=tools)
+
+    def reader(self, keep_content: bool) -> "ChatReader":
+        """A reader for one response."""
+        return ChatReader(keep_content)
+
+
+@dataclass(slots=True)
+class _ToolCall:
+    id: str = ""
+    name: str = ""
+    arguments: TextBuffer = field(default_factory=TextBuffer)
+
+
+@dataclass(slots=True)
+class _Choice:
+    reason: str = ""
+    text: TextBuffer = field(default_factory=TextBuffer)
+    reasoning: TextBuffer = field(default_factory=TextBuffer)
+    tool_calls: dict[int, _ToolCall] = field(default_factory=dict)
+
+
+class ChatReader:
+    """Reads one response of the format."""
+
+    def __init__(self, keep_content: bool) -> None:
+        self._keep_content = keep_content
+        self._id = ""
+        self._model = ""
+        self._tier = ""
+        self._fingerprint = ""
+        self._usage: Json = {}
+        self._choices: dict[int, _Choice] = {}
+        self._error: ProviderError | None = None
+        self._complete = False
+
+    def feed_event(self, event: Event) -> bool:
+        """Take in a chunk; true when it carries output."""
+        if event.data == b"[DONE]":
+            self._complete = True
+            return False
+        chunk = mapping(json.loads(event.data))
+        self._read_head(chunk)
+        carries_output = False
+        for choice in sequence(chunk.get("choices")):
+            carries_output |= self._read_choice(mapping(choice), "delta")
+        return carries_output
+
+    def feed_body(self, body: Json) -> None:
+        """Take in a plain response."""
+        self._read_head(body)
+        for choice in sequence(body.get("choices")):
+            self._read_choice(mapping(choice), "message")
+        self._complete = True
+
+    def result(self) -> Response:
+        """What has arrived so far."""
+        attributes: dict[str, AttributeValue] = {}
+        if self._fingerprint:
+            attributes[genai.OPENAI_RESPONSE_SYSTEM_FINGERPRINT] = self._fingerprint
+        if self._tier:
+            attributes[genai.OPENAI_RESPONSE_SERVICE_TIER] = self._tier
+        choices = [self._choices[position] for position in sorted(self._choices)]
+        finished = any(choice.reason for choice in choices)
+        return Response(
+            id=self._id,
+            model=self._model,
+            finish_reasons=[finish.canonical(choice.reason or finish.ERROR) for choice in choices] if finished else [],
+            usage=_read_usage(self._usage),
+            service_tier=self._tier,
+            attributes=attributes,
+            error=self._error,
+            reported_usd=_reported_usd(self._usage.get("cost")),
+            complete=self._complete,
+            output=[_output_message(choice) for choice in choices] if self._keep_content else (),
+        )
+
+    def _read_head(self, chunk: Json) -> None:
+        self._id = text(chunk.get("id")) or self._id
+        self._model = text(chunk.get("model")) or self._model
+        self._tier = text(chunk.get("service_tier")) or self._tier
+        self._fingerprint = text(chunk.get("system_fingerprint")) or self._fingerprint
+        usage = mapping(chunk.get("usage")) or mapping(mapping(chunk.get("x_groq")).get("usage"))
+        # Some servers send a running count with every chunk: the last one is the total.
+        self._usage = usage or self._usage
+        self._error = read_error(chunk) or self._error
+
+    def _read_choice(self, item: Json, field_name: str) -> bool:
+        choice = self._choices.setdefault(index(item.get("index")), _Choice())
+        choice.reason = text(item.get("finish_reason")) or choice.reason
+        delta = mapping(item.get(field_name))
+        answer, thoughts = _read_text(delta.get("content"))
+        answer = answer or text(delta.get("refusal")) or text(mapping(delta.get("audio")).get("transcript"))
+        thoughts = thoughts or text(delta.get("reasoning_content")) or text(delta.get("reasoning"))
+        calls = sequence(delta.get("tool_calls"))
+        if function := delta.get("function_call"):
+            calls = [{"index": 0, "function": function}]
+        if self._keep_content:
+            choice.text.append(answer)
+            choice.reasoning.append(thoughts)
+            for call in map(mapping, calls):
+                _read_tool_call(choice, call, streamed=field_name == "delta")
+        return bool(answer or thoughts or calls or mapping(delta.get("audio")))
+
+
+def _read_tool_call(choice: _Choice, item: Json, streamed: bool) -> None:
+    details = mapping(item.get("function")) or mapping(item.get("custom"))
+    call = _find_tool_call(choice, item, bool(details.get("name"))) if streamed else None
+    if call is None:
+        call = choice.tool_calls[max(choice.tool_calls, default=-1) + 1] = _ToolCall()
+    call.id = text(item.get("id")) or call.id
+    call.name = text(details.get("name")) or call.name
+    call.arguments.append(text(details.get("arguments")) or text(details.get("input")))
+
+
+def _find_tool_call(choice: _Choice, item: Json, named: bool) -> _ToolCall | None:
+    """The tool call that a piece of a stream goes on with; `None` when it is the first piece of one without an index.
+
+    A piece that has a name, and another id than the call at its index, begins a call of its own.
+    """
+    calls, call_id = choice.tool_calls, text(item.get("id"))
+    if integer(item.get("index")) is None:
+        last = calls[max(calls)] if calls else None
+        return last if last is not None and (not named or (call_id and call_id == last.id)) else None
+    call = calls.setdefault(index(item.get("index")), _ToolCall())
+    return None if named and call.id and call_id not in ("", call.id) else call
+
+
+def _read_text(value: object) -> tuple[str, str]:
+    """Text and reasoning of a `content` field, a string or a list of parts."""
+    if isinstance(value, str):
+        return value, ""
+    answer = thoughts = ""
+    for part in map(mapping, sequence(value)):
+        answer += text(part.get("text"))
+        for thought in map(mapping, sequence(part.get("thinking"))):
+            thoughts += text(thought.get("text"))
+    return answer, thoughts
+
+
+def _output_message(choice: _Choice) -> Message:
+    parts: list[Part] = []
+    if choice.reasoning:
+        parts.append(content.reasoning(str(choice.reasoning)))
+    if choice.text:
+        parts.append(content.text(str(choice.text)))
+    for position in sorted(choice.tool_calls):
+        call = choice.tool_calls[position]
+        parts.append(content.tool_call(call.id, call.name, str(call.arguments)))
+    return {**content.message("assistant", parts), "finish_reason": finish.canonical(choice.reason or finish.ERROR)}
+
+
+def _read_usage(usage: Json) -> Usage:
+    details = mapping(usage.get("prompt_tokens_details"))
+    output_details = mapping(usage.get("completion_tokens_details"))
+    input_tokens = integer(usage.get("prompt_tokens"))
+    output_tokens = integer(usage.get("completion_tokens"))
+    reasoning = _first(output_details.get("reasoning_tokens"), usage.get("reasoning_tokens"))
+    total = integer(usage.get("total_tokens"))
+    known = reasoning and input_tokens is not None and output_tokens is not None
+    if known and total == (input_tokens or 0) + (output_tokens or 0) + (reasoning or 0):
+        # xAI counts reasoning beside the completion, all others inside it; the total tells which.
+        output_tokens = (output_tokens or 0) + (reasoning or 0)
+    return Usage(
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        cache_read_tokens=_first(
+            details.get("cached_tokens"), usage.get("prompt_cache_hit_tokens"), usage.get("cached_tokens")
+        ),
+        cache_write_tokens=_first(details.get("cache_write_tokens"), details.get("cache_creation_tokens")),
+        reasoning_tokens=reasoning,
+        audio_input_tokens=integer(details.get("audio_tokens")),
+        audio_output_tokens=integer(output_details.get("audio_tokens")),
+        image_input_tokens=integer(details.get("image_tokens")),
+        image_output_tokens=integer(output_details.get("image_tokens")),
+    )
+
+
+def _first(*values: object) -> int | None:
+    return next((found for value in values if (found := integer(value)) is not None), None)
+
+
+def _reported_usd(cost: object) -> Decimal | None:
+    amount = mapping(cost).get("total_cost") if isinstance(cost, dict) else cost
+    if number(amount) is None:
+        return None
+    try:
+        return Decimal(str(amount))
+    except InvalidOperation:
+        return None
+
+
+def _output_type(response_format: Json, modalities: Iterable[object]) -> str:
+    if text(response_format.get("type")) in ("json_schema", "json_object"):
+        return "json"
+    if text(response_format.get("type")) == "text":
+        return "text"
+    return "speech" if "audio" in modalities else ""
+
+
+def _read_message(item: Json) -> Message:
+    role = text(item.get("role"))
+    if role in ("tool", "function"):
+        answer = _read_parts(value) if isinstance(value := item.get("content"), list) else value
+        return content.message("tool", [content.tool_response(text(item.get("tool_call_id")), answer)])
+    parts = [content.text(value)] if isinstance(value := item.get("content"), str) else _read_parts(value)
+    if refusal := text(item.get("refusal")):
+        parts.append(content.text(refusal))
+    if thoughts := text(item.get("reasoning_content")) or text(item.get("reasoning")):
+        parts.insert(0, content.reasoning(thoughts))
+    for call in map(mapping, sequence(item.get("tool_calls"))):
+        details = mapping(call.get("function")) or mapping(call.get("custom"))
+        arguments = text(details.get("arguments")) or text(details.get("input"))
+        parts.append(content.tool_call(text(call.get("id")), text(details.get("name")), arguments))
+    message = content.message(role, parts)
+    return {**message, "name": name} if (name := text(item.get("name"))) else message
+
+
+def _read_parts(value: object) -> list[Part]:
+    parts: list[Part] = []
+    for item in map(mapping, sequence(value)):
+        kind = text(item.get("type"))
+        if kind in ("text", "refusal"):
+            parts.append(content.text(text(item.get("text")) or text(item.get("refusal"))))
+        elif kind == "image_url":
+            image = item.get("image_url")
+            parts.append(content.media("image", text(image) or text(mapping(image).get("url"))))
+        elif kind == "input_audio":
+            audio = mapping(item.get("input_audio"))
+            mime_type = f"audio/{text(audio.get('format')) or 'wav'}"
+            parts.append(content.blob("audio", text(audio.get("data")), mime_type))
+        elif kind == "file":
+            document = mapping(item.get("file"))
+            if file_id := text(document.get("file_id")):
+                parts.append(content.file("document", file_id))
+            else:
+                parts.append(content.media("document", text(document.get("file_data"))))
+        else:
+            parts.append({"type": kind or "unknown"})
+    return parts

@@ -1,0 +1,74 @@
+"""OpenAI Embeddings (https://platform.openai.com/docs/api-reference/embeddings).
+
+    request   {"model", "input": text | [text] | tokens, "dimensions", "encoding_format"}
+    response  {"object": "list", "model", "data": [{"embedding": ...}], "usage": {"prompt_tokens", "total_tokens"}}
+
+Never streamed. The vectors are not looked at.
+"""
+
+from tokentrail.instrumentation import content
+from tokentrail.instrumentation.framing.sse import Event
+from tokentrail.instrumentation.wire._base import AttributeValue, ProviderError, Request, RequestContent, Response
+from tokentrail.instrumentation.wire._errors import read_error
+from tokentrail.instrumentation.wire._json import Json, integer, mapping, sequence, text
+from tokentrail.semconv import genai
+from tokentrail.semconv.usage import Usage
+
+
+class OpenAIEmbeddings:
+    """The wire format."""
+
+    name = "openai_embeddings"
+    operation = genai.Operation.EMBEDDINGS
+
+    def recognises(self, body: Json) -> bool:
+        """A model and an input."""
+        return isinstance(body.get("model"), str) and isinstance(body.get("input"), (str, list))
+
+    def read_request(self, body: Json) -> Request:
+        """Settings of a request."""
+        attributes: dict[str, AttributeValue] = {}
+        if (dimensions := integer(body.get("dimensions"))) is not None:
+            attributes[genai.EMBEDDINGS_DIMENSION_COUNT] = dimensions
+        if encoding := text(body.get("encoding_format")):
+            attributes[genai.REQUEST_ENCODING_FORMATS] = [encoding]
+        return Request(text(body.get("model")), False, attributes, text(body.get("user")))
+
+    def read_content(self, body: Json) -> RequestContent:
+        """The texts to embed, one message each; token arrays are left out."""
+        value = body.get("input")
+        texts = [value] if isinstance(value, str) else [item for item in sequence(value) if isinstance(item, str)]
+        return RequestContent(messages=[content.message("user", [content.text(item)]) for item in texts])
+
+    def reader(self, keep_content: bool) -> "EmbeddingsReader":
+        """A reader for one response; vectors are no content worth keeping."""
+        return EmbeddingsReader()
+
+
+class EmbeddingsReader:
+    """Reads one response of the format."""
+
+    def __init__(self) -> None:
+        self._model = ""
+        self._usage = Usage()
+        self._error: ProviderError | None = None
+        self._complete = False
+
+    def feed_event(self, event: Event) -> bool:
+        """The endpoint does not stream: nothing is read."""
+        return False
+
+    def feed_body(self, body: Json) -> None:
+        """Take in a plain response."""
+        self._model = text(body.get("model"))
+        usage = mapping(body.get("usage"))
+        input_tokens = integer(usage.get("prompt_tokens"))
+        if input_tokens is None:
+            input_tokens = integer(usage.get("total_tokens"))
+        self._usage = Usage(input_tokens=input_tokens)
+        self._error = read_error(body)
+        self._complete = True
+
+    def result(self) -> Response:
+        """What has arrived so far."""
+        return Response(model=self._model, usage=self._usage, error=self._error, complete=self._complete)
