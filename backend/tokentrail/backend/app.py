@@ -1,0 +1,214 @@
+"""The backend put together. Only this module names concrete classes.
+
+One process: an event loop with both receivers, two threads that decode, one that commits, and threads for queries.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Final, Protocol
+
+import uvicorn
+
+from tokentrail.backend.config import Address, Config
+from tokentrail.backend.ingest.pipeline import Pipeline
+from tokentrail.backend.metrics.registry import Metrics
+from tokentrail.backend.query.api import Api
+from tokentrail.backend.receiver.otlp_grpc import GrpcReceiver, ListenError
+from tokentrail.backend.receiver.otlp_http import HttpApp, Pages
+from tokentrail.backend.store._base import Store
+from tokentrail.backend.store.chdb import ChdbStore
+from tokentrail.backend.store.errors import StoreError
+
+_log = logging.getLogger(__name__)
+
+_KEEP_ALIVE_S: Final = 75
+"""Longer than the intervals at which exporters send, so that they find their connection open."""
+_BACKLOG: Final = 1024
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+class StartError(Exception):
+    """The backend cannot start; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Where a running backend listens; ports are the real ones."""
+
+    http: Address
+    grpc: Address
+
+
+class Ready(Protocol):
+    """Called once, when the backend listens and can store."""
+
+    def __call__(self, endpoints: Endpoints, /) -> None:
+        """Announce `endpoints`."""
+
+
+def open_store(config: Config) -> Store:
+    """The store, migrated. Raises `StartError`."""
+    store = ChdbStore(config.store_path)
+    try:
+        store.migrate()
+    except StoreError as error:
+        store.close()
+        raise StartError(f"the store at {config.store_path} cannot be used: {error}") from error
+    return store
+
+
+async def serve(config: Config, store: Store, on_ready: Ready, stop: asyncio.Event | None = None) -> None:
+    """Serve until `stop` is set or SIGINT or SIGTERM arrives; then finish what was begun and close the store.
+
+    Every request that was acknowledged is durable before that, so nothing here can lose one. Raises `StartError`.
+    """
+    backend = _Backend(config, store)
+    stop = stop or asyncio.Event()
+    # The signals stay caught until the end: a second Ctrl-C must not cut the shutdown off.
+    with _signals_set(stop):
+        try:
+            on_ready(await backend.start())
+            await backend.until(stop)
+        finally:
+            await backend.stop()
+
+
+class _Backend:
+    def __init__(self, config: Config, store: Store):
+        metrics = Metrics(version("tokentrail"))
+        own = metrics.own
+        self._config, self._store = config, store
+        self._ready = False
+        self._pipeline = Pipeline(store, metrics.calls, own, config.max_queue_spans, config.max_queue_bytes)
+        pages = Pages(metrics.expose, self._not_ready, Api(store).handle)
+        self._http = _http_server(HttpApp(self._pipeline, own, pages, config.max_body_bytes), config.shutdown_s)
+        self._grpc = GrpcReceiver(self._pipeline, own, config.max_body_bytes)
+        self._serving: asyncio.Task[None] | None = None
+
+    async def start(self) -> Endpoints:
+        self._pipeline.start()
+        listening = _listen(self._config.http)
+        http = Address(self._config.http.host, listening.getsockname()[1])
+        try:
+            grpc_port = await self._grpc.start(self._config.grpc.host, self._config.grpc.port)
+        except ListenError as error:
+            listening.close()
+            raise StartError(_taken("OTLP/gRPC", self._config.grpc, "--grpc")) from error
+        self._serving = asyncio.create_task(self._http.serve(sockets=[listening]))
+        await self._http.listening.wait()
+        self._ready = True
+        return Endpoints(http, Address(self._config.grpc.host, grpc_port))
+
+    async def until(self, stop: asyncio.Event) -> None:
+        """Return when `stop` is set, or when the HTTP server ends by itself, which it should not."""
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({stopping, *([self._serving] if self._serving else [])}, return_when="FIRST_COMPLETED")
+        finally:
+            stopping.cancel()
+
+    async def stop(self) -> None:
+        """Both receivers take nothing new and finish what is in progress; then the queue, then the store."""
+        self._ready = False
+        self._http.should_exit = True
+        receivers = [self._grpc.stop(self._config.shutdown_s)]
+        results = await asyncio.gather(*receivers, *([self._serving] if self._serving else []), return_exceptions=True)
+        for error in results:
+            if isinstance(error, BaseException):
+                _log.error("a receiver did not stop cleanly", exc_info=error)
+        await asyncio.to_thread(self._pipeline.close)
+        await asyncio.to_thread(self._store.close)
+
+    def _not_ready(self) -> str | None:
+        if not self._ready:
+            return "starting or stopping"
+        try:
+            self._store.query("SELECT 1")
+        except StoreError as error:
+            return f"the store does not answer: {error}"
+        return None
+
+
+class _HttpServer(uvicorn.Server):
+    """Leaves signals alone, because one place decides about both receivers; says when it listens."""
+
+    def __init__(self, config: uvicorn.Config):
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _http_server(app: HttpApp, shutdown_s: float) -> _HttpServer:
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=int(shutdown_s) or 1,
+    )
+    return _HttpServer(config)
+
+
+def _listen(address: Address) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    # For connections of a backend that just stopped; it does not share the port with one that runs.
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((address.host, address.port))
+        listening.listen(_BACKLOG)
+    except OSError as error:
+        listening.close()
+        raise StartError(_taken("HTTP", address, "--http")) from error
+    listening.setblocking(False)
+    return listening
+
+
+def _taken(what: str, address: Address, flag: str) -> str:
+    return (
+        f"cannot listen for {what} on {address}: another program uses it, perhaps another tokentrail; "
+        f"stop that one or choose another address with {flag}"
+    )
+
+
+@contextlib.contextmanager
+def _signals_set(stop: asyncio.Event) -> Iterator[None]:
+    """While inside, SIGINT and SIGTERM set `stop`. In other threads than the main one signals stay as they are."""
+    loop = asyncio.get_running_loop()
+    added = []
+    for number in _SIGNALS:
+        # Not in the main thread (tests), or a platform without it.
+        with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):
+            loop.add_signal_handler(number, stop.set)
+            added.append(number)
+    try:
+        yield
+    finally:
+        for number in added:
+            loop.remove_signal_handler(number)
+
+
+def new_event_loop() -> Callable[[], asyncio.AbstractEventLoop]:
+    """The factory of the fastest event loop there is."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop

@@ -1,0 +1,78 @@
+"""`tokentrail serve`: the backend in the foreground."""
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import sys
+from typing import Final
+
+from tokentrail.backend import config as settings
+from tokentrail.backend.app import Endpoints, StartError, new_event_loop, open_store, serve
+
+NAME: Final = "serve"
+HELP: Final = "receive OTLP, store it and serve metrics and the API"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments."""
+    defaults = settings.DEFAULTS
+    for flag, variable, what in (
+        ("--store", settings.STORE, "where the data is"),
+        ("--http", settings.HTTP_ADDRESS, "host:port of OTLP/HTTP, metrics and API"),
+        ("--grpc", settings.GRPC_ADDRESS, "host:port of OTLP/gRPC"),
+    ):
+        parser.add_argument(flag, metavar="VALUE", help=f"{what}; ${variable}, default {defaults[variable]}")
+    parser.add_argument("--json", action="store_true", help="print one JSON line with the addresses once ready")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until interrupted. 0 after a clean shutdown, 1 when it cannot start, 130 when interrupted before it did."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    flags = {
+        settings.STORE: args.store,
+        settings.HTTP_ADDRESS: args.http,
+        settings.GRPC_ADDRESS: args.grpc,
+    }
+    try:
+        config = settings.read_config(os.environ, flags)
+        store = open_store(config)
+
+        def announce(endpoints: Endpoints, /) -> None:
+            lines = _json_line(config, endpoints) if args.json else _friendly_lines(config, endpoints)
+            sys.stdout.write(lines)
+            sys.stdout.flush()
+
+        with asyncio.Runner(loop_factory=new_event_loop()) as runner:
+            runner.run(serve(config, store, announce))
+    except (settings.ConfigError, StartError) as error:
+        sys.stderr.write(f"tokentrail serve: {error}\n")
+        return 1
+    except KeyboardInterrupt:  # while the store was opened; later the server catches it
+        return 130
+    if not args.json:
+        sys.stdout.write("Stopped. Everything that was acknowledged is stored.\n")
+    return 0
+
+
+def _json_line(config: settings.Config, endpoints: Endpoints) -> str:
+    line = {
+        "http": f"http://{endpoints.http}",
+        "grpc": str(endpoints.grpc),
+        "store": str(config.store_path.absolute()),
+        "pid": os.getpid(),
+    }
+    return json.dumps(line) + "\n"
+
+
+def _friendly_lines(config: settings.Config, endpoints: Endpoints) -> str:
+    return (
+        "Tokentrail is ready.\n"
+        f"  OTLP/gRPC   {endpoints.grpc}\n"
+        f"  OTLP/HTTP   http://{endpoints.http}   (OTEL_EXPORTER_OTLP_ENDPOINT)\n"
+        f"  metrics     http://{endpoints.http}/metrics\n"
+        f"  API         http://{endpoints.http}/api/requests\n"
+        f"  data        {config.store_path.absolute()}\n"
+        "Press Ctrl-C to stop.\n"
+    )

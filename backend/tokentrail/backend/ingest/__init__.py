@@ -1,0 +1,1 @@
+"""From spans to durable rows: normalise, group, commit, then acknowledge and count."""

@@ -1,0 +1,73 @@
+"""A batch of rows summed by label set, so that each counter is touched once per batch. Pure."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TypeAlias
+
+from tokentrail.backend.row import Row
+from tokentrail.semconv import cost, metrics
+
+CallLabels: TypeAlias = tuple[str, str, str, str, str]
+"""Values of `metrics.CALL_LABELS`."""
+
+
+@dataclass(slots=True)
+class Sums:
+    """What the rows of one label set add up to; durations in seconds, in the rows' order."""
+
+    errors: Counter[str] = field(default_factory=Counter)
+    """Failed calls by error type."""
+    tokens: Counter[str] = field(default_factory=Counter)
+    """By `metrics.TOKEN_TYPES`."""
+    cost_usd: Decimal = Decimal(0)
+    unpriced: Counter[str] = field(default_factory=Counter)
+    """Calls without a cost by reason."""
+    durations: dict[str, list[float]] = field(default_factory=lambda: {metrics.OK: [], metrics.ERROR: []})
+    """By outcome; as many as there were calls."""
+    first_token: list[float] = field(default_factory=list)
+    first_chunk: list[float] = field(default_factory=list)
+
+
+def aggregate(rows: Iterable[Row]) -> dict[CallLabels, Sums]:
+    """`rows` by their labels."""
+    by_labels: dict[CallLabels, Sums] = {}
+    for row in rows:
+        labels = (
+            label(row.service),
+            label(row.environment),
+            label(row.operation),
+            label(row.provider),
+            label(row.request_model),
+        )
+        _add(by_labels.setdefault(labels, Sums()), row)
+    return by_labels
+
+
+def label(value: str) -> str:
+    """`value` within the length that a label may have."""
+    return value[: metrics.MAX_LABEL_CHARS]
+
+
+def _add(sums: Sums, row: Row) -> None:
+    sums.durations[metrics.ERROR if row.is_error else metrics.OK].append(row.duration_ns / 1e9)
+    if row.is_error:
+        sums.errors[label(row.error_type)] += 1
+    counts = (
+        row.input_tokens,
+        row.output_tokens,
+        row.cache_read_tokens,
+        row.cache_write_tokens,
+        row.reasoning_tokens,
+    )
+    for token_type, count in zip(metrics.TOKEN_TYPES, counts, strict=True):
+        sums.tokens[token_type] += count or 0
+    if row.cost_usd is None:
+        sums.unpriced[row.pricing_status or str(cost.Reason.NO_USAGE)] += 1
+    else:
+        sums.cost_usd += row.cost_usd
+    if row.stream and row.ttft_ns is not None:
+        sums.first_token.append(row.ttft_ns / 1e9)
+    if row.stream and row.time_to_first_chunk_ns is not None:
+        sums.first_chunk.append(row.time_to_first_chunk_ns / 1e9)

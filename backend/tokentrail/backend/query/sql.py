@@ -1,0 +1,71 @@
+"""The statements of the API. Pure: conditions in, SQL and its parameters out."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from tokentrail.backend.query.errors import QueryError
+from tokentrail.backend.query.filter import COLUMNS, PROPERTY, Condition, property_key, property_value
+from tokentrail.backend.query.record import CONTENT, FIELDS
+from tokentrail.backend.store.rows import column_name
+
+GROUPS: Final = (*COLUMNS, f"{PROPERTY}<key>")
+"""What totals can be made by."""
+
+_EXPRESSIONS: Final = {"time_ns": "toUnixTimestamp64Nano(Timestamp)"}
+
+MAX_GROUPS: Final = 10_000
+"""Rows of totals at most, the dearest first."""
+
+_TOTALS: Final = """
+    count() AS requests,
+    countIf(ErrorType != '') AS errors,
+    countIf(CostUsd IS NULL AND PricingStatus != 'failed') AS unpriced,
+    sum(toUInt128(InputTokens)) AS input_tokens,
+    sum(toUInt128(OutputTokens)) AS output_tokens,
+    sum(toUInt128(CacheReadTokens)) AS cache_read_tokens,
+    sum(CostUsd) AS cost_usd,
+    round(avg(DurationNs) / 1e6, 6) AS avg_duration_ms,
+    quantileExactOrNull(0.95)(DurationNs) / 1e6 AS p95_duration_ms,
+    round(avg(TtftNs) / 1e6, 6) AS avg_ttft_ms
+""".strip()
+"""A call that failed before it used anything has no cost either, and is no gap in the price list: it is not unpriced.
+Tokens are summed wide, so that no row can make a sum start again at 0; an empty sum is NULL: nothing was told."""
+
+Statement = tuple[str, Mapping[str, object]]
+
+
+def requests(condition: Condition, limit: int, *, content: bool) -> Statement:
+    """Calls, the newest first; columns are named by the fields of `Row`."""
+    fields = (*FIELDS, *(CONTENT if content else ()))
+    columns = ", ".join(f"{_EXPRESSIONS.get(field, column_name(field))} AS {field}" for field in fields)
+    # The hour comes first because the table is sorted by it: the newest rows are found without reading the others.
+    order = "toStartOfHour(Timestamp, 'UTC') DESC, Timestamp DESC, TraceId, SpanId"
+    return _select(columns, condition, f"ORDER BY {order} LIMIT {int(limit)}"), condition.parameters
+
+
+def totals(condition: Condition) -> Statement:
+    """One row of sums over all calls."""
+    return _select(_TOTALS, condition), condition.parameters
+
+
+def totals_by(by: str, condition: Condition) -> Statement:
+    """A row of sums for each value of `by`, the dearest first, its value in column `key`.
+
+    Raises `QueryError` when calls cannot be grouped by it.
+    """
+    expression, parameters = _group(by)
+    tail = f"GROUP BY key ORDER BY cost_usd DESC NULLS LAST, requests DESC, key LIMIT {MAX_GROUPS}"
+    return _select(f"{expression} AS key, {_TOTALS}", condition, tail), {**condition.parameters, **parameters}
+
+
+def _select(columns: str, condition: Condition, tail: str = "") -> str:
+    # Every part is made of names in this package; what a client sends comes as parameters.
+    return f"SELECT {columns} FROM llm_requests WHERE {condition.sql} {tail}".rstrip()  # noqa: S608
+
+
+def _group(by: str) -> Statement:
+    if by.startswith(PROPERTY):
+        return property_value("by"), {"by": property_key(by)}
+    if column := COLUMNS.get(by):
+        return column, {}
+    raise QueryError("by", f"totals cannot be made by {by!r}", GROUPS)

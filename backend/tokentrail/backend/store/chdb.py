@@ -1,0 +1,269 @@
+"""ClickHouse inside the process: the default store, on chDB. The only door to that package.
+
+What chDB 26.9 gives: one engine a process, bound to one directory; any number of connections to it, each serial and
+all parallel; its calls release the GIL. A second process cannot open the directory: ClickHouse holds `flock` on the
+file `status` in it.
+"""
+
+import fcntl
+import os
+import queue
+import re
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from tokentrail.backend.row import Row
+from tokentrail.backend.span import Span
+from tokentrail.backend.store import values
+from tokentrail.backend.store.errors import StoreError, StoreUnavailable
+from tokentrail.backend.store.migrate import load, migrate
+from tokentrail.backend.store.rows import Block, encode_rows, encode_spans
+
+if TYPE_CHECKING:
+    from chdb.state.sqlitelike import Connection
+
+READERS: Final = 4
+"""Connections for queries: so many run at once, more wait."""
+READER_WAIT_S: Final = 30.0
+"""How long a query waits for a free connection before it fails as unavailable."""
+QUERY_TIMEOUT_S: Final = 60
+"""How long a query may run."""
+
+_FORMAT: Final = "JSONCompactEachRowWithNamesAndTypes"
+_INSERT: Final = """
+INSERT INTO {table} ({columns}) SELECT {columns} FROM file({{path:String}}, 'Native', {{structure:String}})
+SETTINGS max_partitions_per_insert_block = 0
+"""
+"""From a file, not through chDB's `send_insert`: that reports rows as written whose commit has failed, be it for a full
+disk or too many parts (26.9.0). Spans sent late may be of any day: without the setting 100 partitions are the most."""
+
+_SPOOL: Final = "insert.native"
+"""In the directory of the store: the block on its way in."""
+
+_CODE: Final = re.compile(r"Code: (\d+)\. DB::Exception")
+_NAME: Final = re.compile(r"\(([A-Z][A-Z0-9_]+)\)\s*\Z")
+_MESSAGE: Final = re.compile(r"Code: \d+\. DB::Exception: (.*)", re.DOTALL)
+_MAX_MESSAGE: Final = 500
+
+_RETRYABLE: Final = frozenset(
+    {
+        74,  # CANNOT_READ_FROM_FILE_DESCRIPTOR
+        75,  # CANNOT_WRITE_TO_FILE_DESCRIPTOR: also a full disk, when the write itself meets it
+        76,  # CANNOT_OPEN_FILE: too many open files
+        159,  # TIMEOUT_EXCEEDED
+        160,  # TOO_SLOW
+        173,  # CANNOT_ALLOCATE_MEMORY
+        202,  # TOO_MANY_SIMULTANEOUS_QUERIES
+        236,  # ABORTED
+        241,  # MEMORY_LIMIT_EXCEEDED
+        242,  # TABLE_IS_READ_ONLY
+        243,  # NOT_ENOUGH_SPACE
+        252,  # TOO_MANY_PARTS: merges are behind
+        319,  # UNKNOWN_STATUS_OF_INSERT
+        394,  # QUERY_WAS_CANCELLED
+        425,  # SYSTEM_ERROR
+        439,  # CANNOT_SCHEDULE_TASK
+        473,  # DEADLOCK_AVOIDED
+        1001,  # STD_EXCEPTION: file system errors arrive as it
+    }
+)
+"""Codes after which trying again later may help (ClickHouse, src/Common/ErrorCodes.cpp, 26.9)."""
+
+
+def path_of(url: str) -> Path:
+    """The directory that a `chdb:///...` URL names: `chdb:///./data` is relative, `chdb:///srv/data` absolute.
+
+    Raises `ValueError` which says what is expected.
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "chdb" or parts.netloc or not parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError(f"{url!r} is no embedded store: expected chdb:///./relative/path or chdb:///absolute/path")
+    relative = parts.path.startswith(("/./", "/../"))
+    return Path(parts.path[1:] if relative else "/" + parts.path.lstrip("/"))
+
+
+class ChdbStore:
+    """The embedded store in the directory `path`, which is made on first use. Implements `_base.Store`.
+
+    Opening is lazy and, the first time in a process, takes more than a second. A process can have one directory open
+    at a time; close the store to open another.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        # Absolute before chDB is imported: its import changes the working directory for a moment.
+        self._path = Path(path).expanduser().absolute()
+        self._writer: Connection | None = None
+        self._writing = threading.RLock()
+        self._readers: queue.LifoQueue[Connection | None] = queue.LifoQueue()
+        for _ in range(READERS):
+            self._readers.put(None)  # connected when first needed
+        self._closed = False
+
+    def migrate(self) -> None:
+        """Bring the tables to this version. Raises `StoreError` when they are newer than it or cannot be reached."""
+        with self._writing:
+            writer = self._open_writer()
+
+            def execute(sql: str) -> None:
+                with _translated("could not change its tables"):
+                    writer.query(sql)
+
+            migrate(execute, self.query, load())
+
+    def insert(self, spans: Sequence[Span], rows: Sequence[Row]) -> None:
+        """Store spans, then their rows; they are on disk when it returns.
+
+        One insert at a time, others wait. Raises `StoreUnavailable` when trying again later may help, `StoreError`
+        when it will not; then the spans may be stored and the rows not, never a part of either (unless they span
+        partitions: days for spans, months for rows).
+        """
+        blocks = ([encode_spans(spans)] if spans else []) + ([encode_rows(rows)] if rows else [])
+        with self._writing:
+            writer = self._open_writer()
+            for block in blocks:
+                # What a row holds must not reach a log: only the name of the error is told.
+                with _translated(f"could not insert into {block.table}", with_message=False):
+                    self._send(writer, block)
+
+    def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, object]]:
+        """Rows of a SELECT, as dicts by column; `{name:Type}` in the SQL takes its value from `parameters`.
+
+        Values: str, int, float, bool, None, Decimal, list and dict; times as ClickHouse writes them. Raises as
+        `insert` does, and `StoreError` for anything that writes. Runs beside inserts and other queries.
+        """
+        texts = {name: values.parameter(value) for name, value in (parameters or {}).items()}
+        with self._reader() as reader, _translated("could not answer a query"):
+            answer = reader.query(sql, _FORMAT, params=texts).bytes()
+        return values.decode(answer)
+
+    def close(self) -> None:
+        """Release the store after what is running has ended; what was inserted stays. Idempotent."""
+        with self._writing:
+            if self._closed:
+                return
+            self._closed = True
+            for _ in range(READERS):
+                if reader := self._readers.get():
+                    reader.close()
+            for _ in range(READERS):
+                self._readers.put(None)  # whoever waits wakes up and finds it closed
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+
+    def _send(self, writer: "Connection", block: Block) -> None:
+        columns = ", ".join(f"`{name}`" for name in block.columns)
+        structure = ", ".join(f"`{name}` {kind}" for name, kind in zip(block.columns, block.types, strict=True))
+        spool = self._path / _SPOOL
+        try:
+            spool.write_bytes(block.data)
+            statement = _INSERT.format(table=block.table, columns=columns)
+            writer.query(
+                statement, params={"path": values.parameter(str(spool)), "structure": values.parameter(structure)}
+            )
+        except OSError as error:
+            raise StoreUnavailable(f"The store could not write {spool}: {error.strerror}.") from error
+        finally:
+            spool.unlink(missing_ok=True)
+
+    def _open_writer(self) -> "Connection":
+        self._ensure_open()
+        if self._writer is None:
+            self._writer = self._connect()
+        return self._writer
+
+    @contextmanager
+    def _reader(self) -> "Iterator[Connection]":
+        self._ensure_open()
+        try:
+            reader = self._readers.get(timeout=READER_WAIT_S)
+        except queue.Empty:
+            raise StoreUnavailable(
+                f"All {READERS} query connections of the store were busy for {READER_WAIT_S:g} s: try again later."
+            ) from None
+        try:
+            self._ensure_open()
+            reader = reader or self._connect(f"&max_execution_time={QUERY_TIMEOUT_S}&readonly=2")
+            yield reader
+        except BaseException:
+            # What a failed query had written already would come before the answer to the next one on its connection
+            # (chDB 26.9.0): it must not be used again.
+            if reader is not None:
+                reader.close()
+                reader = None
+            raise
+        finally:
+            self._readers.put(reader)
+
+    def _ensure_open(self) -> None:
+        if self._closed:
+            raise StoreUnavailable("The store is closed.")
+
+    def _connect(self, settings: str = "") -> "Connection":
+        if "?" in str(self._path):
+            raise StoreError(f"The path of the store must not contain '?': {self._path}")
+        self._refuse_second_process()
+        import chdb  # takes more than a second: not before it is needed
+
+        try:
+            # Keys and answers in UTC, wherever the machine is, and wherever it goes.
+            return chdb.connect(f"{self._path}?session_timezone=UTC{settings}")
+        except RuntimeError as error:
+            self._refuse_second_process()  # it may have come between
+            raise _opening_error(self._path, str(error)) from error
+
+    def _refuse_second_process(self) -> None:
+        if holder := _holder(self._path / "status"):
+            raise StoreUnavailable(
+                f"Another Tokentrail (process {holder}) is using {self._path}: talk to it at its address (it serves "
+                "http://127.0.0.1:4318 unless told otherwise), or stop it."
+            )
+
+
+def _holder(status: Path) -> str | None:
+    """Who holds the lock of an open database, as a process id or "unknown"; `None` for nobody and for ourselves."""
+    try:
+        with status.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # let go again at once
+            return None
+    except BlockingIOError:
+        match = re.search(rb"PID: (\d+)", status.read_bytes())
+        process = match[1].decode() if match else "unknown"
+        return None if process == str(os.getpid()) else process
+    except OSError:
+        return None  # no database yet, or one that cannot be read: opening it says why
+
+
+@contextmanager
+def _translated(what: str, *, with_message: bool = True) -> Iterator[None]:
+    """ClickHouse's errors as ours; `what` says what the store could not do."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise _translate(what, str(error), with_message=with_message) from error
+
+
+def _translate(what: str, message: str, *, with_message: bool) -> StoreError:
+    code = int(match[1]) if (match := _CODE.search(message)) else None
+    name = match[1] if (match := _NAME.search(message)) else "an error without a name"
+    text = f"The store {what}: {name}" + (f" (ClickHouse code {code})" if code is not None else "")
+    if with_message and (match := _MESSAGE.search(message)):
+        text += f": {match[1][:_MAX_MESSAGE]}"
+    if code in _RETRYABLE:
+        return StoreUnavailable(f"{text}. Trying again later may help.")
+    return StoreError(text)
+
+
+def _opening_error(path: Path, message: str) -> StoreError:
+    if "already initialized with path" in message:
+        return StoreError(f"This process has another store open: close it before opening {path}.")
+    nearest = next(each for each in (path, *path.parents) if each.exists())
+    if not nearest.is_dir():
+        return StoreError(f"The store {path} cannot be opened: {nearest} is not a directory.")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        return StoreError(f"The store {path} cannot be opened: {nearest} is not writable for this user.")
+    return _translate(f"{path} could not be opened", message.partition(", Stack trace")[0], with_message=True)

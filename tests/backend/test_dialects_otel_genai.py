@@ -1,0 +1,178 @@
+"""OTel GenAI spans, field by field: what makes a row, and which of several names and shapes is believed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from support.spans import SECOND, a_span, row_of
+from tokentrail.backend import dialects
+from tokentrail.backend.span import Attributes, Event
+
+
+@pytest.mark.parametrize(
+    ("name", "operation", "kind"),
+    [
+        ("chat", "chat", "llm"),
+        ("text_completion", "text_completion", "llm"),
+        ("generate_content", "generate_content", "llm"),
+        ("embeddings", "embeddings", "embedding"),
+        ("rerank", "rerank", "rerank"),
+        ("completion", "chat", "llm"),
+        ("acompletion", "chat", "llm"),
+        ("responses", "chat", "llm"),
+        ("anthropic_messages", "chat", "llm"),
+        ("embedding", "embeddings", "embedding"),
+        ("CHAT", "chat", "llm"),
+    ],
+)
+def test_billable_operations_and_their_synonyms_make_rows(name: str, operation: str, kind: str) -> None:
+    row = row_of({"gen_ai.operation.name": name})
+
+    assert (row.operation, row.kind) == (operation, kind)
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"gen_ai.operation.name": "invoke_agent", "gen_ai.usage.input_tokens": 5, "gen_ai.request.model": "m"},
+        {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "t"},
+        {"gen_ai.operation.name": "invoke_workflow"},
+        {"gen_ai.operation.name": "retrieval"},
+        {"gen_ai.operation.name": "something_new"},
+        {"gen_ai.tool.name": "t", "gen_ai.request.model": "m"},
+        {"gen_ai.agent.name": "a"},
+        {"http.request.method": "POST", "model": "m"},
+        {},
+        {"gen_ai.operation.name": "chat", "http.response.status_code": 307},
+    ],
+)
+def test_spans_that_nobody_bills_make_no_row(attributes: Attributes) -> None:
+    assert dialects.read(a_span(attributes)) is None
+
+
+@pytest.mark.parametrize(
+    ("attributes", "provider"),
+    [
+        ({"gen_ai.provider.name": "openai", "server.address": "api.groq.com"}, "groq"),
+        ({"gen_ai.provider.name": "openai", "server.address": "llm.internal"}, "openai"),
+        ({"gen_ai.provider.name": "anthropic", "server.address": "ai-gateway.helicone.ai"}, "anthropic"),
+        ({"gen_ai.system": "vertex_ai"}, "gcp.vertex_ai"),
+        ({"gen_ai.system": "openai.chat"}, "openai"),
+        ({"gen_ai.system": "NewVendor"}, "newvendor"),
+        ({"gen_ai.system": "langchain", "gen_ai.request.model": "claude-3"}, "anthropic"),
+        ({"gen_ai.system": "strands-agents", "gen_ai.request.model": "us.anthropic.claude-x-v1:0"}, "aws.bedrock"),
+        ({"gen_ai.system": "litellm", "gen_ai.request.model": "xai/grok-4"}, "x_ai"),
+        ({"gen_ai.system": "crewai", "server.address": "api.mistral.ai"}, "mistral_ai"),
+        ({}, ""),
+    ],
+)
+def test_the_provider_is_named_by_host_then_name_then_model(attributes: Attributes, provider: str) -> None:
+    assert row_of({"gen_ai.operation.name": "chat", **attributes}).provider == provider
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected_input"),
+    [
+        ({"input_tokens": 7, "cache_read.input_tokens": 16399, "cache_creation.input_tokens": 2089}, 18495),
+        ({"input_tokens": 100, "output_tokens": 1, "cache_read.input_tokens": 50, "total_tokens": 151}, 150),
+        ({"input_tokens": 100, "output_tokens": 1, "cache_read.input_tokens": 50, "total_tokens": 101}, 100),
+        ({"input_tokens": 100, "cache_read.input_tokens": 50}, 100),
+        ({"cache_read.input_tokens": 50}, None),
+    ],
+    ids=["cache above input", "total says apart", "total says inside", "conventions", "no input"],
+)
+def test_input_is_the_inclusive_total(counts: Mapping[str, int], expected_input: int | None) -> None:
+    attributes = {f"gen_ai.usage.{name}": value for name, value in counts.items()}
+
+    assert row_of({"gen_ai.operation.name": "chat", **attributes}).input_tokens == expected_input
+
+
+def test_reasoning_above_the_output_was_counted_apart() -> None:
+    row = row_of(
+        {
+            "gen_ai.operation.name": "chat",
+            "gen_ai.usage.output_tokens": 6,
+            "gen_ai.usage.reasoning.output_tokens": 10,
+        }
+    )
+
+    assert (row.output_tokens, row.reasoning_tokens) == (16, 10)
+
+
+@pytest.mark.parametrize("value", [-1, 1.5, float("nan"), True, "x", "-3", (1,), 2**70, "1e400", b"1", None])
+def test_what_is_no_count_is_absent(value: Any) -> None:
+    row = row_of({"gen_ai.operation.name": "chat", "gen_ai.usage.input_tokens": value, "gen_ai.usage.prompt_tokens": 4})
+
+    assert row.input_tokens == 4
+
+
+@pytest.mark.parametrize(
+    ("attributes", "ttft_ns"),
+    [
+        ({"gen_ai.response.time_to_first_chunk": 0.25}, SECOND // 4),
+        ({"gen_ai.response.time_to_first_token": 0.25}, SECOND // 4),
+        ({"gen_ai.server.time_to_first_token": 850}, 850_000_000),
+        ({"gen_ai.server.time_to_first_token": 0.85}, 850_000_000),
+        ({"gen_ai.response.time_to_first_chunk": -1.0}, None),
+        ({"gen_ai.response.time_to_first_chunk": float("inf")}, None),
+    ],
+)
+def test_time_to_first_token_is_read_in_its_unit_and_tells_a_stream(
+    attributes: Attributes, ttft_ns: int | None
+) -> None:
+    row = row_of({"gen_ai.operation.name": "chat", **attributes})
+
+    assert (row.ttft_ns, row.stream) == (ttft_ns, ttft_ns is not None)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "fields", "error_type", "message"),
+    [
+        ({}, {"status_code": 1}, "", ""),
+        ({}, {"status_code": 0, "status_message": "fine"}, "", ""),
+        ({}, {"status_code": 2}, "_OTHER", ""),
+        (
+            {"error.type": "openai.RateLimitError"},
+            {"status_code": 2, "status_message": "slow down"},
+            "openai.RateLimitError",
+            "slow down",
+        ),
+        ({"http.response.status_code": 503}, {"status_code": 2}, "503", ""),
+        ({"http.response.status_code": 429}, {}, "429", ""),
+        (
+            {},
+            {
+                "status_code": 2,
+                "events": (Event(1, "exception", {"exception.type": "E", "exception.message": "why"}),),
+            },
+            "E",
+            "why",
+        ),
+    ],
+)
+def test_failures_are_named_by_the_best_that_is_known(
+    attributes: Attributes, fields: dict[str, Any], error_type: str, message: str
+) -> None:
+    row = row_of({"gen_ai.operation.name": "chat", **attributes}, **fields)
+
+    assert (row.error_type, row.error_message) == (error_type, message)
+
+
+@pytest.mark.parametrize("absent", ["", "null", "<REDACTED>"])
+def test_a_value_that_says_nothing_gives_way_to_the_next_name(absent: str) -> None:
+    row = row_of({"gen_ai.operation.name": "chat", "user.id": absent, "enduser.id": "u2"})
+
+    assert row.user_id == "u2"
+
+
+def test_the_conversation_is_the_session_when_no_session_is_named() -> None:
+    row = row_of({"gen_ai.operation.name": "chat", "gen_ai.conversation.id": "c"})
+
+    assert (row.session_id, row.conversation_id) == ("c", "c")
+
+
+def test_an_old_environment_name_is_read() -> None:
+    row = row_of({"gen_ai.operation.name": "chat"}, resource_attributes={"deployment.environment": "old"})
+
+    assert (row.service, row.environment) == ("", "old")

@@ -1,0 +1,207 @@
+"""Call metrics: exact values, bounded label sets, and nothing that names a person."""
+
+import math
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from support.backend_process import samples
+from tokentrail.backend.metrics import capped
+from tokentrail.backend.metrics.registry import Metrics
+from tokentrail.backend.row import Row
+from tokentrail.semconv import metrics as names
+
+SECOND = 1_000_000_000
+NOW = 1_800_000_000 * SECOND
+CALL = {
+    "service_name": "shop",
+    "deployment_environment_name": "prod",
+    "gen_ai_operation_name": "chat",
+    "gen_ai_provider_name": "openai",
+    "gen_ai_request_model": "gpt-4o",
+}
+
+
+def a_row(**fields: Any) -> Row:
+    values: dict[str, Any] = {
+        "time_ns": NOW - SECOND,
+        "trace_id": "1" * 32,
+        "span_id": "2" * 16,
+        "parent_span_id": "",
+        "service": "shop",
+        "environment": "prod",
+        "kind": "llm",
+        "operation": "chat",
+        "provider": "openai",
+        "request_model": "gpt-4o",
+        "response_model": "",
+        "server_address": "",
+        "duration_ns": SECOND,
+        **fields,
+    }
+    return Row(**values)
+
+
+def scrape(*batches: list[Row], accept: str = "") -> list[tuple[str, dict[str, str], float]]:
+    metrics = Metrics("1.2.3")
+    for batch in batches:
+        metrics.calls.record(batch, NOW)
+    return samples(metrics.expose(accept)[0].decode())
+
+
+def value_of(scraped: list[tuple[str, dict[str, str], float]], name: str, **labels: str) -> float | None:
+    found = [value for sample, own, value in scraped if sample == name and labels.items() <= own.items()]
+    return sum(found) if found else None
+
+
+def test_a_batch_adds_up_in_every_counter() -> None:
+    priced = a_row(
+        input_tokens=100,
+        output_tokens=20,
+        cache_read_tokens=60,
+        cache_write_tokens=5,
+        reasoning_tokens=7,
+        cost_usd=Decimal("0.25"),
+        pricing_status="priced",
+    )
+    failed = a_row(error_type="429", pricing_status="failed", duration_ns=SECOND // 2)
+
+    scraped = scrape([priced, failed], [priced])
+
+    assert value_of(scraped, "tokentrail_requests_total", **CALL, outcome="ok") == 2
+    assert value_of(scraped, "tokentrail_requests_total", **CALL, outcome="error") == 1
+    assert value_of(scraped, "tokentrail_request_errors_total", **CALL, error_type="429") == 1
+    counts = {"input": 200, "output": 40, "cache_read": 120, "cache_write": 10, "reasoning": 14}
+    for token_type, count in counts.items():
+        assert value_of(scraped, "tokentrail_tokens_total", **CALL, gen_ai_token_type=token_type) == count
+    assert value_of(scraped, "tokentrail_cost_usd_total", **CALL) == 0.5
+    assert value_of(scraped, "tokentrail_unpriced_requests_total", **CALL, reason="failed") == 1
+    assert value_of(scraped, "tokentrail_request_duration_seconds_count", **CALL, outcome="ok") == 2
+    assert value_of(scraped, "tokentrail_request_duration_seconds_sum", **CALL, outcome="error") == 0.5
+
+
+def test_error_and_token_series_are_there_at_zero_before_the_first_error() -> None:
+    scraped = scrape([a_row()])
+
+    assert value_of(scraped, "tokentrail_requests_total", **CALL, outcome="error") == 0
+    assert value_of(scraped, "tokentrail_tokens_total", **CALL, gen_ai_token_type="reasoning") == 0
+    assert value_of(scraped, "tokentrail_cost_usd_total", **CALL) == 0
+
+
+def test_latency_buckets_hold_ten_seconds_exactly() -> None:
+    scraped = scrape([a_row(duration_ns=10 * SECOND), a_row(duration_ns=10 * SECOND + 1)])
+
+    bounds = [own["le"] for name, own, _ in scraped if name == "tokentrail_request_duration_seconds_bucket"]
+    assert [float(bound) for bound in bounds] == [
+        *(0.01 * 2**n for n in range(10)),
+        10.0,
+        *(0.01 * 2**n for n in range(11, 14)),
+        math.inf,
+    ]
+    assert value_of(scraped, "tokentrail_request_duration_seconds_bucket", **CALL, le="10.0") == 1
+
+
+def test_first_token_and_first_chunk_are_of_streams_only() -> None:
+    stream = a_row(stream=True, ttft_ns=SECOND // 2, time_to_first_chunk_ns=SECOND // 4)
+
+    scraped = scrape([stream, a_row(ttft_ns=SECOND), a_row()])
+
+    assert value_of(scraped, "tokentrail_time_to_first_token_seconds_count", **CALL) == 1
+    assert value_of(scraped, "tokentrail_time_to_first_token_seconds_sum", **CALL) == 0.5
+    assert value_of(scraped, "tokentrail_time_to_first_chunk_seconds_sum", **CALL) == 0.25
+
+
+def test_calls_that_ended_long_ago_are_counted_as_late_only() -> None:
+    old = a_row(time_ns=NOW - (names.LATE_AFTER_S + 2) * SECOND)
+    long_running = a_row(time_ns=NOW - 3600 * SECOND, duration_ns=3599 * SECOND)
+
+    scraped = scrape([old, long_running])
+
+    assert value_of(scraped, "tokentrail_late_spans_total") == 1
+    assert value_of(scraped, "tokentrail_requests_total", outcome="ok") == 1
+
+
+def test_label_sets_are_capped_folded_and_counted() -> None:
+    rows = [a_row(request_model=f"m{i}") for i in range(names.MAX_LABEL_SETS + 5)]
+
+    scraped = scrape(rows)
+
+    assert value_of(scraped, "tokentrail_cost_usd_total", gen_ai_request_model=names.OTHER) == 0
+    costs = [own for name, own, _ in scraped if name == "tokentrail_cost_usd_total"]
+    assert len(costs) == names.MAX_LABEL_SETS + 1
+    assert value_of(scraped, "tokentrail_metric_overflow_total", metric="tokentrail_cost_usd_total") == 5
+    assert value_of(scraped, "tokentrail_requests_total") == len(rows), "folded calls are still counted"
+
+
+def test_label_sets_stay_bounded_whatever_label_varies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capped, "_FOLDED_HEADROOM", 10)
+    rows = [a_row(service=f"s{i}", request_model=f"m{i}") for i in range(names.MAX_LABEL_SETS + 100)]
+
+    scraped = scrape(rows)
+
+    costs = [own for name, own, _ in scraped if name == "tokentrail_cost_usd_total"]
+    assert len(costs) == names.MAX_LABEL_SETS + 10 + 1
+    assert value_of(scraped, "tokentrail_cost_usd_total", service_name=names.OTHER) == 0
+
+
+def test_no_label_names_a_person_a_session_or_a_trace() -> None:
+    row = a_row(
+        user_id="USER",
+        session_id="SESSION",
+        session_path="/PATH",
+        session_name="NAME",
+        trace_id="TRACE",
+        response_model="RESPONSE",
+        server_address="HOST",
+        prompt_name="PROMPT",
+        properties={"KEY": "VALUE"},
+        conversation_id="CONVERSATION",
+        error_type="E",
+        error_message="MESSAGE",
+        stream=True,
+        ttft_ns=1,
+    )
+
+    text = str(scrape([row]))
+
+    for word in ("USER", "SESSION", "PATH", "NAME", "TRACE", "RESPONSE", "HOST", "PROMPT", "KEY", "VALUE", "MESSAGE"):
+        assert word not in text
+    labels = {label for _, own, _ in scrape([row]) for label in own}
+    assert labels <= {*names.CALL_LABELS, "outcome", "error_type", "gen_ai_token_type", "reason", "le", "version"}
+
+
+def test_long_and_odd_label_values_are_exposed_safely() -> None:
+    metrics = Metrics("1")
+    metrics.calls.record([a_row(request_model='a"b\\c\nd' + "x" * 500)], NOW)
+
+    text = metrics.expose()[0].decode()
+
+    assert '\\"b\\\\c\\nd' in text
+    assert "x" * names.MAX_LABEL_CHARS not in text
+
+
+def test_every_metric_name_is_a_constant_and_starts_with_the_prefix() -> None:
+    constants = {
+        value for name, value in vars(names).items() if isinstance(value, str) and value.startswith("tokentrail_")
+    }
+    metrics = Metrics("1")
+    metrics.own.watch_queue(lambda: 0, lambda: 0, 1, 1)
+    metrics.own.answered("http", "200")
+    metrics.calls.record([a_row(stream=True, ttft_ns=1, time_to_first_chunk_ns=1, error_type="e")], NOW)
+
+    text = metrics.expose()[0].decode()
+
+    typed = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE") and "_created" not in line]
+    assert set(typed) == constants
+
+
+def test_prometheus_gets_openmetrics_and_a_person_gets_plain_text() -> None:
+    metrics = Metrics("1")
+
+    for_prometheus = metrics.expose("application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5")
+    for_a_person = metrics.expose("*/*")
+
+    assert for_prometheus[1].startswith("application/openmetrics-text; version=1.0.0")
+    assert for_prometheus[0].endswith(b"# EOF\n")
+    assert for_a_person[1].startswith("text/plain; version=0.0.4")

@@ -1,0 +1,427 @@
+"""The embedded store, on the real engine."""
+
+import random
+import resource
+import threading
+from collections.abc import Iterator
+from dataclasses import fields
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from support.calls import NOON_NS, call, span
+from tokentrail.backend.row import Row
+from tokentrail.backend.store import StoreError, StoreUnavailable
+from tokentrail.backend.store.chdb import _RETRYABLE, READERS, ChdbStore, path_of
+from tokentrail.backend.store.rows import column_name
+
+DAY_NS = 86_400 * 10**9
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChdbStore]:
+    store = ChdbStore(tmp_path_factory.mktemp("store") / "a b+c é")
+    store.migrate()
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def store(shared: ChdbStore) -> ChdbStore:
+    for table in ("otel_traces", "otel_traces_trace_id_ts", "llm_requests"):
+        _write(shared, f"TRUNCATE TABLE {table}")
+    return shared
+
+
+def _write(store: ChdbStore, sql: str) -> None:
+    with store._writing:
+        store._open_writer().query(sql)
+
+
+def _read_back(store: ChdbStore) -> list[Row]:
+    """The stored rows as rows, read column by column."""
+    names = {each.name: column_name(each.name) for each in fields(Row)} | {"time_ns": "TimeNs"}
+    sql = "SELECT *, toUnixTimestamp64Nano(Timestamp) AS TimeNs FROM llm_requests ORDER BY Timestamp"
+    tuples = ("pricing_assumptions", "finish_reasons")
+    found = ({field: row[name] for field, name in names.items()} for row in store.query(sql))
+    return [Row(**{k: tuple(v) if k in tuples else v for k, v in row.items()}) for row in found]  # type: ignore[arg-type]
+
+
+def test_a_row_is_read_back_with_every_field(store: ChdbStore) -> None:
+    full = call()
+    empty = Row(NOON_NS + 1, "", "", "", "", "", "", "", "", "", "", "", duration_ns=0)
+
+    store.insert([], [full, empty])
+
+    assert _read_back(store) == [full, empty]
+
+
+def test_a_span_is_laid_out_as_the_collectors_exporter_lays_it_out(store: ChdbStore) -> None:
+    store.insert([span(attributes={"s": "x", "i": 5, "b": True, "l": ("a",), "y": b"hi"})], [])
+
+    (row,) = store.query("SELECT * FROM otel_traces")
+    assert row == {
+        "Timestamp": "2026-01-01 12:00:00.123456789",
+        "TraceId": "0af7651916cd43dd8448eb211c80319c",
+        "SpanId": "b7ad6b7169203331",
+        "ParentSpanId": "",
+        "TraceState": "a=b",
+        "SpanName": "chat gpt-x",
+        "SpanKind": "Client",
+        "ServiceName": "shop",
+        "ResourceAttributes": {"service.name": "shop", "process.pid": "7"},
+        "ScopeName": "tokentrail",
+        "ScopeVersion": "0.1.0",
+        "SpanAttributes": {"s": "x", "i": "5", "b": "true", "l": '["a"]', "y": "aGk="},
+        "Duration": 1_500_000_001,
+        "StatusCode": "Error",
+        "StatusMessage": "slow down",
+        "Events.Timestamp": ["2026-01-01 12:00:00.123456790"],
+        "Events.Name": ["exception"],
+        "Events.Attributes": [{"exception.type": "E"}],
+        "Links.TraceId": ["1" * 32],
+        "Links.SpanId": ["2" * 16],
+        "Links.TraceState": ["x=y"],
+        "Links.Attributes": [{"n": "1"}],
+    }
+
+
+def test_the_tables_of_spans_have_the_columns_of_the_collectors_exporter(store: ChdbStore) -> None:
+    sql = "SELECT name, type FROM system.columns WHERE table = {table:String} AND default_kind = '' ORDER BY position"
+
+    traces = [(row["name"], row["type"]) for row in store.query(sql, {"table": "otel_traces"})]
+    lookup = [(row["name"], row["type"]) for row in store.query(sql, {"table": "otel_traces_trace_id_ts"})]
+
+    word, text_map = "LowCardinality(String)", "Map(LowCardinality(String), String)"
+    assert traces == [
+        ("Timestamp", "DateTime64(9)"),
+        *((name, "String") for name in ("TraceId", "SpanId", "ParentSpanId", "TraceState")),
+        *((name, word) for name in ("SpanName", "SpanKind", "ServiceName")),
+        ("ResourceAttributes", text_map),
+        ("ScopeName", "String"),
+        ("ScopeVersion", "String"),
+        ("SpanAttributes", text_map),
+        ("Duration", "UInt64"),
+        ("StatusCode", word),
+        ("StatusMessage", "String"),
+        ("Events.Timestamp", "Array(DateTime64(9))"),
+        ("Events.Name", f"Array({word})"),
+        ("Events.Attributes", f"Array({text_map})"),
+        *((f"Links.{name}", "Array(String)") for name in ("TraceId", "SpanId", "TraceState")),
+        ("Links.Attributes", f"Array({text_map})"),
+    ]
+    assert lookup == [
+        ("TraceId", "String"),
+        ("Start", "SimpleAggregateFunction(min, DateTime)"),
+        ("End", "SimpleAggregateFunction(max, DateTime)"),
+    ]
+
+
+def test_a_trace_is_found_by_when_it_was(store: ChdbStore) -> None:
+    store.insert([span(), span(start_ns=NOON_NS + 90 * 10**9)], [])
+    store.insert([span(start_ns=NOON_NS - 10**9)], [])
+
+    found = store.query("SELECT min(Start) AS start, max(End) AS end FROM otel_traces_trace_id_ts GROUP BY TraceId")
+
+    assert found == [{"start": "2026-01-01 11:59:59", "end": "2026-01-01 12:01:30"}]
+
+
+def test_sums_of_money_are_exact(store: ChdbStore) -> None:
+    dice = random.Random(2)
+    costs = [Decimal(dice.randrange(1, 10**14)).scaleb(-12) for _ in range(3000)]
+
+    store.insert([], [call(cost_usd=cost, cost_components={"input": cost}) for cost in costs])
+
+    sums = "SELECT sum(CostUsd) AS total, sum(CostComponents['input']) AS parts FROM llm_requests"
+    assert store.query(sums) == [{"total": sum(costs), "parts": sum(costs)}]
+    assert sum(map(float, costs)) != float(sum(costs)), "these costs must be some that floats get wrong"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "naïve 日本語",
+        "\N{PARTY POPPER}" * 3,
+        "a\0b",
+        "'\"\\`\t\r\n",
+        "\u2028\ufeff",
+        "x" * 127,
+        "x" * 128,
+        "é" * 8_000_000,
+    ],
+    ids=["unicode", "emoji", "nul", "quotes", "separators", "127", "128", "16 MB"],
+)
+def test_text_survives_whatever_is_in_it(store: ChdbStore, text: str) -> None:
+    row = call(user_id=text, request_model=text[:1000], input_messages=text, properties={text[:100]: text})
+
+    store.insert([span(attributes={text[:100]: text})], [row])
+
+    assert _read_back(store) == [row]
+    (stored,) = store.query("SELECT SpanAttributes FROM otel_traces")
+    assert stored["SpanAttributes"] == {text[:100]: text}
+
+
+def test_half_a_surrogate_pair_becomes_a_question_mark(store: ChdbStore) -> None:
+    store.insert([], [call(user_id="a\ud800b")])
+
+    assert store.query("SELECT UserId FROM llm_requests") == [{"UserId": "a?b"}]
+
+
+def test_a_cost_that_no_column_holds_becomes_unpriced_and_fails_nothing(store: ChdbStore) -> None:
+    absurd = [Decimal(10) ** 6, Decimal("-1e9"), Decimal("NaN"), Decimal("Infinity")]
+    most = Decimal("999999.999999999999")
+
+    store.insert([], [*(call(cost_usd=cost, cost_components={}) for cost in absurd), call(cost_usd=most)])
+
+    sql = "SELECT CostUsd, PricingStatus, mapKeys(CostComponents) AS parts FROM llm_requests ORDER BY CostUsd"
+    priced, *unpriced = store.query(sql)
+    assert priced == {"CostUsd": most, "PricingStatus": "priced", "parts": ["input", "output"]}
+    assert unpriced == [{"CostUsd": None, "PricingStatus": "invalid_usage", "parts": []}] * 4
+
+
+def test_a_component_that_no_column_holds_takes_the_cost_with_it(store: ChdbStore) -> None:
+    store.insert([], [call(cost_components={"input": Decimal(10) ** 7, "output": -(Decimal(10) ** 7)})])
+
+    (row,) = store.query("SELECT CostUsd, CostComponents FROM llm_requests")
+    assert row == {"CostUsd": None, "CostComponents": {}}
+
+
+def test_numbers_out_of_range_fail_nothing(store: ChdbStore) -> None:
+    row = call(
+        time_ns=-5, duration_ns=2**70, input_tokens=-1, output_tokens=2**64, status_code=70_000, retry_count=2**32
+    )
+
+    store.insert([span(start_ns=2**64 - 1, end_ns=2**65, kind=99, status_code=99)], [row])
+
+    (stored,) = _read_back(store)
+    assert (stored.time_ns, stored.duration_ns) == (0, 2**64 - 1)
+    assert (stored.input_tokens, stored.output_tokens, stored.status_code, stored.retry_count) == (None,) * 4
+    (kept,) = store.query("SELECT toYear(Timestamp) AS year, SpanKind, StatusCode FROM otel_traces")
+    assert kept == {"year": 2106, "SpanKind": "", "StatusCode": ""}
+
+
+def test_one_insert_may_hold_spans_of_more_days_than_clickhouse_likes(store: ChdbStore) -> None:
+    days = [NOON_NS - day * DAY_NS for day in range(150)]
+
+    store.insert([span(start_ns=day) for day in days], [call(time_ns=day) for day in days])
+
+    assert store.query("SELECT count() AS n FROM otel_traces") == [{"n": 150}]
+    assert store.query("SELECT count() AS n FROM llm_requests") == [{"n": 150}]
+
+
+def test_an_empty_insert_changes_nothing(store: ChdbStore) -> None:
+    store.insert([], [])
+
+    assert store.query("SELECT count() AS n FROM otel_traces") == [{"n": 0}]
+
+
+def test_keys_and_answers_are_in_utc(store: ChdbStore) -> None:
+    store.insert([span(start_ns=1_767_225_600 * 10**9)], [call(time_ns=1_767_225_600 * 10**9)])
+
+    sql = "SELECT DISTINCT partition FROM system.parts WHERE active AND table = {table:String}"
+    assert store.query(sql, {"table": "otel_traces"}) == [{"partition": "2026-01-01"}]
+    assert store.query(sql, {"table": "llm_requests"}) == [{"partition": "202601"}]
+    assert store.query("SELECT toString(Timestamp) AS t FROM llm_requests") == [{"t": "2026-01-01 00:00:00.000000000"}]
+
+
+@pytest.mark.parametrize(
+    "value", ["", "x", "' OR 1=1 --", "\\", "\\'", "a\tb\nc\rd\0e", "{p:String}", "é\N{PARTY POPPER}", "x" * 1_000_000]
+)
+def test_parameters_reach_the_query_unchanged_and_never_as_sql(store: ChdbStore, value: str) -> None:
+    (row,) = store.query("SELECT {p:String} AS one, {q:Array(String)} AS many", {"p": value, "q": [value, "'"]})
+
+    assert row == {"one": value, "many": [value, "'"]}
+
+
+def test_parameters_keep_their_type(store: ChdbStore) -> None:
+    values = {"i": -(2**63), "d": Decimal("0.000000000001"), "b": True, "n": None, "f": 0.1}
+    sql = "SELECT {i:Int64} AS i, {d:Decimal(18, 12)} AS d, {b:Bool} AS b, {n:Nullable(Int64)} AS n, {f:Float64} AS f"
+
+    assert store.query(sql, values) == [values]
+
+
+def test_a_parameter_that_is_no_number_is_refused(store: ChdbStore) -> None:
+    with pytest.raises(StoreError, match="BAD_QUERY_PARAMETER"):
+        store.query("SELECT {n:UInt64}", {"n": "1 OR 1=1"})
+
+
+def test_a_query_cannot_write(store: ChdbStore) -> None:
+    with pytest.raises(StoreError, match="READONLY"):
+        store.query("INSERT INTO schema_migrations (Version, Name) VALUES (99, 'x')")
+
+
+def test_numbers_come_back_by_their_type(store: ChdbStore) -> None:
+    sql = """SELECT 18446744073709551615 AS big, toFloat64(2) AS whole, nan AS none,
+        CAST('1.5', 'Decimal(38, 20)') AS d,
+        map('k', [CAST('0.1', 'Nullable(Decimal(18, 12))')]) AS nested, [1.5, 2] AS floats, true AS flag"""
+
+    (row,) = store.query(sql)
+
+    assert row == {
+        "big": 2**64 - 1,
+        "whole": 2.0,
+        "none": None,
+        "d": Decimal("1.5"),
+        "nested": {"k": [Decimal("0.1")]},
+        "floats": [1.5, 2.0],
+        "flag": True,
+    }
+    assert isinstance(row["whole"], float)
+
+
+def test_reading_goes_on_while_others_write(store: ChdbStore) -> None:
+    done = threading.Event()
+    failures: list[BaseException] = []
+    counts: list[list[object]] = [[] for _ in range(READERS + 2)]
+
+    def read(seen: list[object]) -> None:
+        try:
+            while not done.is_set() or not seen:
+                seen.append(store.query("SELECT count() AS n FROM llm_requests")[0]["n"])
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=read, args=(seen,)) for seen in counts]
+    for thread in threads:
+        thread.start()
+    for _ in range(10):
+        store.insert([span()] * 20, [call()] * 20)
+    done.set()
+    for thread in threads:
+        thread.join(30)
+
+    assert failures == []
+    for seen in counts:
+        assert seen == sorted(seen, key=lambda n: int(str(n)))
+        assert all(int(str(n)) % 20 == 0 for n in seen), "an insert is visible whole or not at all"
+    assert store.query("SELECT count() AS n FROM llm_requests") == [{"n": 200}]
+
+
+def test_inserts_from_several_threads_take_turns(store: ChdbStore) -> None:
+    failures: list[BaseException] = []
+
+    def write() -> None:
+        try:
+            for _ in range(5):
+                store.insert([span()], [call()])
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=write) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+    assert failures == []
+    assert store.query("SELECT count() AS n FROM llm_requests") == [{"n": 20}]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "code"),
+    [
+        ("parts_to_throw_insert", "1", "TOO_MANY_PARTS"),
+        ("min_free_disk_bytes_to_perform_insert", str(2**60), "NOT_ENOUGH_SPACE"),
+    ],
+)
+def test_an_insert_that_may_succeed_later_is_unavailable(store: ChdbStore, setting: str, value: str, code: str) -> None:
+    store.insert([], [call()])
+    store.insert([], [call()])
+    _write(store, "SYSTEM STOP MERGES")
+    _write(store, f"ALTER TABLE llm_requests MODIFY SETTING {setting} = {value}")
+    try:
+        with pytest.raises(StoreUnavailable, match=code) as caught:
+            store.insert([], [call(user_id="a-private-name")])
+    finally:
+        _write(store, f"ALTER TABLE llm_requests RESET SETTING {setting}")
+        _write(store, "SYSTEM START MERGES")
+
+    store.insert([], [call()])
+
+    assert "a-private-name" not in str(caught.value)
+    assert store.query("SELECT count() AS n FROM llm_requests") == [{"n": 3}]
+
+
+def test_a_full_disk_is_unavailable_and_passes(store: ChdbStore) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))  # no file may grow beyond, which looks the same
+    try:
+        with pytest.raises(StoreUnavailable, match="could not write"):
+            store.insert([], [call(input_messages=random.Random(1).randbytes(200_000).hex())])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    store.insert([], [call()])
+
+    assert store.query("SELECT count() AS n FROM llm_requests") == [{"n": 1}]
+
+
+def test_no_block_stays_beside_the_tables(store: ChdbStore) -> None:
+    store.insert([span()], [call()])
+
+    assert [path.name for path in store._path.glob("insert*")] == []
+
+
+def test_an_insert_that_can_never_succeed_is_an_error_that_tells_no_data(store: ChdbStore) -> None:
+    _write(store, "ALTER TABLE llm_requests ADD CONSTRAINT nobody CHECK UserId != 'a-private-name'")
+    try:
+        with pytest.raises(StoreError, match="VIOLATED_CONSTRAINT") as caught:
+            store.insert([], [call(user_id="a-private-name")])
+    finally:
+        _write(store, "ALTER TABLE llm_requests DROP CONSTRAINT nobody")
+
+    assert not isinstance(caught.value, StoreUnavailable)
+    assert "a-private-name" not in str(caught.value)
+    store.insert([], [call()])
+
+
+def test_a_query_without_memory_or_time_is_unavailable(store: ChdbStore) -> None:
+    with pytest.raises(StoreUnavailable, match="MEMORY_LIMIT_EXCEEDED"):
+        store.query("SELECT groupArray(number) FROM numbers(10000000) SETTINGS max_memory_usage = 1000000")
+    with pytest.raises(StoreUnavailable, match="TIMEOUT_EXCEEDED"):
+        store.query("SELECT sum(sleep(1)) FROM numbers(3) SETTINGS max_execution_time = 0.5, max_block_size = 1")
+
+
+def test_a_query_that_fails_half_way_leaves_nothing_in_the_answer_to_the_next(store: ChdbStore) -> None:
+    for number in range(READERS):
+        with pytest.raises(StoreError, match="FUNCTION_THROW_IF"):
+            store.query("SELECT throwIf(number = 300000), number FROM numbers(1000000)")
+
+        assert store.query("SELECT {n:UInt8} AS n", {"n": number}) == [{"n": number}]
+
+
+def test_a_wrong_query_is_an_error_with_clickhouses_words(store: ChdbStore) -> None:
+    with pytest.raises(StoreError, match=r"UNKNOWN_TABLE \(ClickHouse code 60\): .*nowhere") as caught:
+        store.query("SELECT * FROM nowhere")
+
+    assert not isinstance(caught.value, StoreUnavailable)
+
+
+def test_every_retryable_code_is_one_that_the_engine_knows(store: ChdbStore) -> None:
+    sql = "SELECT errorCodeToName(arrayJoin({codes:Array(String)})::Int32) AS name"
+
+    names = [str(row["name"]) for row in store.query(sql, {"codes": [str(code) for code in sorted(_RETRYABLE)]})]
+
+    assert len(names) == len(_RETRYABLE)
+    assert "" not in names
+    assert {"NOT_ENOUGH_SPACE", "MEMORY_LIMIT_EXCEEDED", "TOO_MANY_PARTS"} <= set(names)
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("chdb:///./tokentrail-data", "tokentrail-data"),
+        ("chdb:///../up/x", "../up/x"),
+        ("chdb:///srv/data", "/srv/data"),
+        ("chdb:////srv/data", "/srv/data"),
+    ],
+)
+def test_a_store_url_names_a_directory(url: str, path: str) -> None:
+    assert path_of(url) == Path(path)
+
+
+@pytest.mark.parametrize("url", ["chdb://data", "chdb:///", "clickhouse://h/x", "data", "chdb:///x?y=1", ""])
+def test_other_urls_are_refused_with_what_is_expected(url: str) -> None:
+    with pytest.raises(ValueError, match="expected chdb:///"):
+        path_of(url)

@@ -1,0 +1,44 @@
+"""A store in memory that fails on demand, for tests of what stands before the store."""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+
+from tokentrail.backend.row import Row
+from tokentrail.backend.span import Span
+
+
+class MemoryStore:
+    """Implements `store/_base.py: Store` but for queries. `inserts` holds one entry per successful insert."""
+
+    def __init__(self, refuse: Callable[[Sequence[Span]], Exception | None] = lambda spans: None) -> None:
+        self.inserts: list[tuple[list[Span], list[Row]]] = []
+        self.attempts = 0
+        self.closed = False
+        self.entered = threading.Semaphore(0)
+        """Released as each insert begins."""
+        self.gate = threading.Event()
+        """Inserts wait for it; open unless a test closes it."""
+        self.gate.set()
+        self._refuse = refuse
+
+    def migrate(self) -> None:
+        pass
+
+    def insert(self, spans: Sequence[Span], rows: Sequence[Row]) -> None:
+        self.attempts += 1
+        self.entered.release()
+        assert self.gate.wait(10), "nobody opened the gate"
+        error = self._refuse(spans)
+        if error is not None:
+            raise error
+        self.inserts.append((list(spans), list(rows)))
+
+    def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, object]]:
+        return []
+
+    def close(self) -> None:
+        self.closed = True
+
+    @property
+    def span_names(self) -> list[str]:
+        return [span.name for spans, _ in self.inserts for span in spans]
