@@ -1,5 +1,6 @@
 """What the tests of the instrumentation share: a provider of models, the clients, and the spans they lead to."""
 
+import gc
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from support.http_shells import AIOHTTP_SHELLS, SHELLS, Shell, forget_iterators
 from support.span_log import Spans
 from support.sse_server import SseServer, serving
-from tokentrail.instrumentation import TokentrailInstrumentor, guard
+from tokentrail.instrumentation import TokentrailInstrumentor, context, guard
 from tokentrail.instrumentation.config import Capture, Config
 
 
@@ -78,3 +79,16 @@ def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
         yield
     loud = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert not loud, loud
+
+
+@pytest.fixture
+def nothing_left_behind(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Fails a test that leaves tags in its context, or makes OpenTelemetry log that it could not detach one."""
+    caplog.set_level(logging.DEBUG)
+    yield
+    gc.collect()
+    # The records of the test itself: `caplog.text` has only those of the teardown by now.
+    logged = [record.getMessage() for record in [*caplog.get_records("call"), *caplog.records]]
+    assert logged == [message for message in logged if "detach" not in message]
+    assert context.current_tags() is context.NO_TAGS
+    assert context._entered.get() == ()

@@ -1,6 +1,4 @@
 import contextvars
-import gc
-import logging
 import random
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -10,25 +8,11 @@ from opentelemetry import baggage
 from opentelemetry import context as otel_context
 from opentelemetry.trace import INVALID_SPAN, get_current_span, use_span
 
+from support.tags import where
 from tokentrail.instrumentation import context, prompt, properties, session, user
 from tokentrail.instrumentation.context import NO_TAGS, Tags, baggage_tags, current_tags, normal_path
 
-
-@pytest.fixture(autouse=True)
-def _nothing_left_behind(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    caplog.set_level(logging.DEBUG)
-    yield
-    gc.collect()
-    # The records of the test itself: `caplog.text` has only those of the teardown by now.
-    logged = [record.getMessage() for record in [*caplog.get_records("call"), *caplog.records]]
-    assert logged == [message for message in logged if "detach" not in message]
-    assert current_tags() is NO_TAGS
-    assert context._entered.get() == ()
-
-
-def _where() -> tuple[str, str]:
-    tags = current_tags()
-    return tags.session_id, tags.session_path
+pytestmark = pytest.mark.usefixtures("nothing_left_behind")
 
 
 # Nesting --------------------------------------------------------------------------------------------------------
@@ -76,12 +60,12 @@ def test_paths_of_one_session_append(paths: list[str | None], expected: str) -> 
         scopes.enter_context(session("s", path=paths[0]))
         for path in paths[1:]:
             scopes.enter_context(session(path=path))
-        assert _where() == ("s", expected)
+        assert where() == ("s", expected)
 
     with ExitStack() as scopes:
         for path in paths:
             scopes.enter_context(session("s", path=path))
-        assert _where() == ("s", expected)
+        assert where() == ("s", expected)
 
 
 def test_another_session_starts_afresh_and_the_outer_one_comes_back() -> None:
@@ -89,12 +73,12 @@ def test_another_session_starts_afresh_and_the_outer_one_comes_back() -> None:
         with session("b", path="y"):
             assert current_tags().attributes() == {"session.id": "b", "tokentrail.session.path": "/y"}
         assert current_tags().session_name == "n"
-        assert _where() == ("a", "/x")
+        assert where() == ("a", "/x")
 
 
 def test_a_path_without_a_session_is_kept() -> None:
     with session(path="a"), session(path="b"):
-        assert _where() == ("", "/a/b")
+        assert where() == ("", "/a/b")
 
 
 def test_an_inner_name_takes_the_outer_one_s_place() -> None:
@@ -106,7 +90,7 @@ def test_an_inner_name_takes_the_outer_one_s_place() -> None:
 
 def test_a_long_session_id_is_still_the_same_session() -> None:
     with session("x" * 9_000, path="a"), session("x" * 9_000, path="b"):
-        assert _where() == ("x" * 4_096, "/a/b")
+        assert where() == ("x" * 4_096, "/a/b")
 
 
 def test_properties_add_up_and_the_inner_value_counts() -> None:
@@ -160,10 +144,10 @@ def test_one_scope_may_be_used_many_times_and_inside_itself() -> None:
 
     for _ in range(3):
         with scope:
-            assert _where() == ("s", "/a")
+            assert where() == ("s", "/a")
             with scope:
-                assert _where() == ("s", "/a/a")
-            assert _where() == ("s", "/a")
+                assert where() == ("s", "/a/a")
+            assert where() == ("s", "/a")
 
 
 def test_a_span_opened_inside_a_scope_keeps_the_context_it_was_opened_in() -> None:

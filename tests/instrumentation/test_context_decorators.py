@@ -1,31 +1,16 @@
 import asyncio
 import gc
 import inspect
-import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from typing import Any
 
 import pytest
 
-from tokentrail.instrumentation import context, session, user
+from support.tags import where
+from tokentrail.instrumentation import session, user
 from tokentrail.instrumentation.context import NO_TAGS, Tags, current_tags
 
-
-@pytest.fixture(autouse=True)
-def _nothing_left_behind(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    caplog.set_level(logging.DEBUG)
-    yield
-    gc.collect()
-    # The records of the test itself: `caplog.text` has only those of the teardown by now.
-    logged = [record.getMessage() for record in [*caplog.get_records("call"), *caplog.records]]
-    assert logged == [message for message in logged if "detach" not in message]
-    assert current_tags() is NO_TAGS
-    assert context._entered.get() == ()
-
-
-def _where() -> tuple[str, str]:
-    tags = current_tags()
-    return tags.session_id, tags.session_path
+pytestmark = pytest.mark.usefixtures("nothing_left_behind")
 
 
 scoped = session("s", path="a")
@@ -49,7 +34,7 @@ def test_a_decorated_method_works() -> None:
     class Service:
         @scoped
         def where(self) -> tuple[str, str]:
-            return _where()
+            return where()
 
     assert Service().where() == ("s", "/a")
 
@@ -75,7 +60,7 @@ def test_a_decorated_coroutine_function_runs_inside_the_scope() -> None:
     @scoped
     async def work(value: int) -> tuple[int, tuple[str, str]]:
         await asyncio.sleep(0)
-        return value, _where()
+        return value, where()
 
     assert inspect.iscoroutinefunction(work)
     assert asyncio.run(work(5)) == (5, ("s", "/a"))
@@ -84,7 +69,7 @@ def test_a_decorated_coroutine_function_runs_inside_the_scope() -> None:
 def test_a_decorated_generator_runs_inside_the_scope_and_its_consumer_outside() -> None:
     @scoped
     def work() -> Generator[tuple[str, str], str, str]:
-        received = yield _where()
+        received = yield where()
         yield (received, current_tags().session_path)
         return "end"
 
@@ -107,10 +92,10 @@ def test_an_exception_thrown_into_a_decorated_generator_arrives_inside_the_scope
         try:
             yield 1
         except KeyError:
-            seen.append(_where())
+            seen.append(where())
             yield 2
         finally:
-            seen.append(_where())
+            seen.append(where())
 
     generator = work()
     next(generator)
@@ -130,7 +115,7 @@ def test_a_decorated_generator_that_is_abandoned_cleans_up_inside_the_scope(endi
         try:
             yield 1
         finally:
-            seen.append(_where())
+            seen.append(where())
 
     generator = work()
     next(generator)
@@ -147,7 +132,7 @@ def test_a_decorated_generator_that_is_never_started_runs_nothing() -> None:
 
     @scoped
     def work() -> Generator[int, None, None]:
-        started.append(_where())
+        started.append(where())
         yield 1
 
     work().close()
@@ -171,14 +156,14 @@ def test_a_decorated_asynchronous_generator_runs_inside_the_scope_and_its_consum
     @scoped
     async def work() -> AsyncGenerator[Any, Any]:
         try:
-            received = yield _where()
+            received = yield where()
             await asyncio.sleep(0)
             yield (received, current_tags().session_path)
         except KeyError:
-            yield "caught", _where()
+            yield "caught", where()
         finally:
             await asyncio.sleep(0)
-            seen.append(_where())
+            seen.append(where())
 
     async def consume() -> None:
         generator = work()
@@ -204,7 +189,7 @@ def test_a_decorated_asynchronous_generator_that_is_left_cleans_up_inside_the_sc
             yield 1
             yield 2
         finally:
-            seen.append(_where())
+            seen.append(where())
 
     async def consume() -> None:
         generator = work()
@@ -228,7 +213,7 @@ def test_a_decorated_asynchronous_generator_may_be_read_by_several_tasks() -> No
     async def work() -> AsyncGenerator[tuple[str, str], None]:
         while True:
             await asyncio.sleep(0)
-            yield _where()
+            yield where()
 
     async def anext_of(generator: AsyncIterator[tuple[str, str]]) -> tuple[str, str]:
         return await anext(generator)
@@ -250,7 +235,7 @@ def test_cancelling_a_decorated_coroutine_leaves_the_scope() -> None:
         try:
             await asyncio.sleep(10)
         finally:
-            seen.append(_where())
+            seen.append(where())
 
     async def cancel() -> None:
         task = asyncio.create_task(work())

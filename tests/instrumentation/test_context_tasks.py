@@ -1,7 +1,6 @@
 import asyncio
 import contextvars
 import gc
-import logging
 import random
 import threading
 import tracemalloc
@@ -10,25 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tokentrail.instrumentation import context, properties, session, user
+from support.tags import where
+from tokentrail.instrumentation import properties, session, user
 from tokentrail.instrumentation.context import NO_TAGS, Tags, current_tags
 
-
-@pytest.fixture(autouse=True)
-def _nothing_left_behind(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    caplog.set_level(logging.DEBUG)
-    yield
-    gc.collect()
-    # The records of the test itself: `caplog.text` has only those of the teardown by now.
-    logged = [record.getMessage() for record in [*caplog.get_records("call"), *caplog.records]]
-    assert logged == [message for message in logged if "detach" not in message]
-    assert current_tags() is NO_TAGS
-    assert context._entered.get() == ()
-
-
-def _where() -> tuple[str, str]:
-    tags = current_tags()
-    return tags.session_id, tags.session_path
+pytestmark = pytest.mark.usefixtures("nothing_left_behind")
 
 
 scoped = session("s", path="a")
@@ -40,12 +25,12 @@ scoped = session("s", path="a")
 def test_tasks_and_threads_started_inside_a_scope_are_inside_it() -> None:
     async def work() -> tuple[str, str]:
         await asyncio.sleep(0)
-        return _where()
+        return where()
 
     async def main() -> list[tuple[str, str]]:
         with scoped:
             task = asyncio.create_task(work())
-            places = [await work(), *await asyncio.gather(work(), work()), await asyncio.to_thread(_where)]
+            places = [await work(), *await asyncio.gather(work(), work()), await asyncio.to_thread(where)]
         return [*places, await task]
 
     assert asyncio.run(main()) == [("s", "/a")] * 5
@@ -55,12 +40,12 @@ def test_what_a_task_sets_stays_in_it() -> None:
     async def work() -> None:
         with session(path="inner"):
             await asyncio.sleep(0)
-            assert _where() == ("s", "/a/inner")
+            assert where() == ("s", "/a/inner")
 
     async def main() -> None:
         with scoped:
             await asyncio.gather(work(), work(), asyncio.to_thread(asyncio.run, work()))
-            assert _where() == ("s", "/a")
+            assert where() == ("s", "/a")
 
     asyncio.run(main())
 
@@ -96,8 +81,8 @@ def test_many_threads_may_share_one_scope() -> None:
 
 def test_a_thread_has_the_scopes_that_are_passed_to_it() -> None:
     with scoped, ThreadPoolExecutor(1) as pool:
-        assert pool.submit(_where).result() == ("", "")
-        assert pool.submit(contextvars.copy_context().run, _where).result() == ("s", "/a")
+        assert pool.submit(where).result() == ("", "")
+        assert pool.submit(contextvars.copy_context().run, where).result() == ("s", "/a")
 
 
 def test_a_scope_entered_in_one_task_and_left_in_another_is_silent() -> None:
