@@ -1,7 +1,9 @@
 """Reading a response body from the bytes that went by: content coding, framing, wire format.
 
-bytes --coding--> bytes --sse--> events --wire.Reader--> Response       text/event-stream
-bytes --coding--> one JSON document ------wire.Reader--> Response       anything else
+    bytes --coding--> bytes --sse--> events --wire.Reader--> Response       text/event-stream
+    bytes --coding--> one JSON document ------wire.Reader--> Response       anything else
+
+Events are read as they come, so that a stream of any length takes little memory; a document is read when it is whole.
 """
 
 import json
