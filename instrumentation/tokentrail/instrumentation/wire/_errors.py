@@ -1,7 +1,7 @@
 """Provider errors, in the shapes that providers of all formats use.
 
     {"error": {"message", "type", "code", "param"}}     OpenAI and its kin; Anthropic inside {"type": "error"}
-    {"error": {"message", "code": 502}}                 OpenRouter: the status of the provider behind it, also mid-stream
+    {"error": {"message", "code": 502}}                 OpenRouter: status of the provider behind it, also mid-stream
     {"error": "message"}                                Ollama, LM Studio
     {"object": "error", "message", "type", "code"}      vLLM, Mistral; also with "detail"
 
