@@ -415,6 +415,6 @@ def test_the_sdk_finds_the_provider_by_itself_under_opentelemetry_instrument(ser
 
     assert (done.returncode, done.stderr) == (0, "")
     assert [span.scope for span in found] == ["com.anthropic.sdk.python"] * 3
-    assert [span.attributes.get("tokentrail.stream.exit") for span in found] == [None, "complete", "closed"]
+    assert [span.attributes.get("tokentrail.stream.exit") for span in found] == [None, "complete", "abandoned"]
     assert [span.attributes["gen_ai.usage.input_tokens"] for span in found] == [10, 10, 10]
     assert [span.attributes["tokentrail.pricing.status"] for span in found] == ["self_hosted"] * 3

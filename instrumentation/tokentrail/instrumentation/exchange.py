@@ -234,10 +234,13 @@ class Exchange:
         self.finish(StreamExit.CANCELLED if _is_cancellation(exception) else StreamExit.BROKEN, failure)
 
     def close(self) -> None:
-        """The application reads no further: it stopped, or is being cancelled while the response is open."""
+        """The response is being closed, in whatever course of events the caller is in."""
         exception = sys.exception()
         if exception is not None and _is_cancellation(exception):
             self.fail(exception)
+        elif isinstance(exception, GeneratorExit):
+            # The generator that read it is being dropped: SDKs close the response then, the application did not.
+            self.finish(StreamExit.ABANDONED)
         else:
             self.finish(StreamExit.CLOSED)
 

@@ -159,7 +159,7 @@ class StreamExit:
     CLOSED: Final = "closed"
     """The application stopped reading and closed the response."""
     ABANDONED: Final = "abandoned"
-    """The application dropped the response unread; the garbage collector found it."""
+    """Whoever read the response went away without closing it: it was dropped, or the generator around it was."""
     CANCELLED: Final = "cancelled"
     """The task that read the response was cancelled."""
     BROKEN: Final = "broken"
