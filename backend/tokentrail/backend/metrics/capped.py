@@ -1,7 +1,8 @@
 """Metric families with a bounded number of label sets."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
@@ -42,8 +43,8 @@ class _Capped(dict[tuple[str, ...], _Child]):
         return self[values]
 
 
-class CappedCounter:
-    """A counter of model calls with `CALL_LABELS` and perhaps one more label."""
+class _Family(ABC, Generic[_Child]):
+    """A metric of model calls: `overflow` is told of each update beyond `max_label_sets`."""
 
     def __init__(
         self,
@@ -55,33 +56,30 @@ class CappedCounter:
         max_label_sets: int = metrics.MAX_LABEL_SETS,
     ):
         labels = (*metrics.CALL_LABELS, *extra)
-        family = Counter(name, documentation, labels, registry=registry)
-        self._children = _Capped(family, name, labels, overflow, max_label_sets)
+        family = self._make(registry, name, documentation, labels)
+        self._children: _Capped[_Child] = _Capped(family, name, labels, overflow, max_label_sets)
+
+    @abstractmethod
+    def _make(self, registry: CollectorRegistry, name: str, documentation: str, labels: Sequence[str]) -> _Child:
+        """The metric itself, registered."""
+
+
+class CappedCounter(_Family[Counter]):
+    """A counter of model calls with `CALL_LABELS` and perhaps one more label."""
+
+    def _make(self, registry: CollectorRegistry, name: str, documentation: str, labels: Sequence[str]) -> Counter:
+        return Counter(name, documentation, labels, registry=registry)
 
     def add(self, values: tuple[str, ...], amount: float) -> None:
         """Add `amount` to the label set `values`."""
         self._children.child(values).inc(amount)
 
-    def show(self, values: tuple[str, ...]) -> None:
-        """Make the label set appear, at 0 when it is new: a rate over a series that is born at 1 misses that 1."""
-        self._children.child(values)
 
-
-class CappedHistogram:
+class CappedHistogram(_Family[Histogram]):
     """A latency histogram of model calls with `CALL_LABELS` and perhaps one more label."""
 
-    def __init__(
-        self,
-        registry: CollectorRegistry,
-        name: str,
-        documentation: str,
-        extra: Sequence[str],
-        overflow: Overflow,
-        max_label_sets: int = metrics.MAX_LABEL_SETS,
-    ):
-        labels = (*metrics.CALL_LABELS, *extra)
-        family = Histogram(name, documentation, labels, registry=registry, buckets=metrics.DURATION_BUCKETS)
-        self._children = _Capped(family, name, labels, overflow, max_label_sets)
+    def _make(self, registry: CollectorRegistry, name: str, documentation: str, labels: Sequence[str]) -> Histogram:
+        return Histogram(name, documentation, labels, registry=registry, buckets=metrics.DURATION_BUCKETS)
 
     def observe(self, values: tuple[str, ...], seconds: Iterable[float]) -> None:
         """Record each of `seconds` in the label set `values`."""
