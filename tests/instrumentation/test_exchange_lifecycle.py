@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from opentelemetry.trace import StatusCode
 
@@ -162,7 +163,7 @@ def test_an_exchange_is_recorded_once_however_often_it_ends(spans: Spans) -> Non
     observer = TokentrailInstrumentor()._observer
     assert observer is not None
     body = json.dumps(STREAM_REQUEST).encode()
-    found = observer.begin("api.openai.com", 443, "/v1/chat/completions", body, [], lambda name: None)
+    found = observer.begin("api.openai.com", 443, "/v1/chat/completions", body, httpx2.Headers())
     assert found is not None
     found.respond(200, {"content-type": "text/event-stream"}.get)
     found.chunk(b"".join(WHOLE_STREAM))

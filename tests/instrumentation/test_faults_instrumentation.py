@@ -46,17 +46,14 @@ PLACES: tuple[tuple[Target, tuple[str, ...]], ...] = (
     (patch, ("_body", "_without_metadata", "_follow", "is_honoured")),
     (
         exchange.Observer,
-        (
-            *("prepare", "begin", "_fetch_prices", "must_strip", "start_span", "hand_over"),
-            *("finish_span", "enrich_span", "forget"),
-        ),
+        ("prepare", "begin", "_fetch_prices", "must_strip", "hand_over", "forget"),
     ),
     (
         exchange.Exchange,
         (
             *("__init__", "enter", "leave", "respond", "chunk", "fail", "finish", "close", "work"),
             *("_describe_start", "_keeps_content", "_base_outcome", "_read_response", "_stream_exit"),
-            *("_read_request", "_record", "give_way", "settle"),
+            *("_read_request", "_record", "give_way", "settle", "_start_span", "_take_failed_attempt"),
         ),
     ),
     (exchange, ("current_tags", "detach", "claim_owner", "before_end", "describe", "_is_cancellation", "_since")),

@@ -29,7 +29,7 @@ from tokentrail.instrumentation.config import Config
 from tokentrail.instrumentation.context import baggage_tags, current_tags, detach
 from tokentrail.instrumentation.deferred import Deferred
 from tokentrail.instrumentation.guard import protect
-from tokentrail.instrumentation.headers import RawHeaders, RequestTags
+from tokentrail.instrumentation.headers import RequestHeaders, RequestTags
 from tokentrail.instrumentation.owner import before_end, claim_owner
 from tokentrail.instrumentation.record import Outcome, Recorder, describe
 from tokentrail.instrumentation.wire import endpoints
@@ -52,7 +52,7 @@ class Observer:
         self, config: Config, recorder: Recorder, deferred: Deferred, prepare: "Callable[[Observer], bool]"
     ) -> None:
         self.config = config
-        self._recorder = recorder
+        self.recorder = recorder
         self._deferred = deferred
         self._prepare = prepare
         self._prepared = False
@@ -68,9 +68,7 @@ class Observer:
             if not self._prepared:
                 self._prepared = self._prepare(self)
 
-    def begin(
-        self, host: str, port: int | None, path: str, body: bytes, raw_headers: RawHeaders, lookup: HeaderLookup
-    ) -> "Exchange | None":
+    def begin(self, host: str, port: int | None, path: str, body: bytes, headers: RequestHeaders) -> "Exchange | None":
         """An exchange for a POST about to leave, or `None` when it is not for us. `body` is empty when unknown."""
         if len(body) > self.config.max_body_bytes:
             body = b""
@@ -79,11 +77,11 @@ class Observer:
             return None
         self.prepare()
         self._fetch_prices()
-        tags = header_rules.read_request(raw_headers)
+        tags = header_rules.read_request(headers.raw)
         if tags.target_host and providers.is_helicone_host(host):
             host, port = tags.target_host, 443
             endpoint = endpoint._replace(provider=providers.of_host(host) or providers.SELF_HOSTED)
-        exchange = Exchange(self, endpoint, host, port, body, tags, header_rules.retry_count(lookup))
+        exchange = Exchange(self, endpoint, host, port, body, tags, header_rules.retry_count(headers.get))
         self._open.add(exchange)
         return exchange
 
@@ -93,7 +91,7 @@ class Observer:
             self._has_prices = True
             self._deferred.submit(load_price_list, 0)
 
-    def must_strip(self, exchange: "Exchange | None", host: str, raw_headers: RawHeaders) -> bool:
+    def must_strip(self, exchange: "Exchange | None", host: str, headers: RequestHeaders) -> bool:
         """True when metadata headers are to be taken off a request to `host`.
 
         A client's default headers go with everything it sends, so a provider would be told of users and sessions by
@@ -103,13 +101,7 @@ class Observer:
             return False
         if exchange is not None:
             return exchange.tags.honoured
-        return providers.of_host(host) is not None and any(header_rules.is_honoured(name) for name, _ in raw_headers)
-
-    def start_span(
-        self, endpoint: Endpoint, attributes: dict[str, AttributeValue], start_ns: int, parent: Span | None = None
-    ) -> Span:
-        """A span of our own for a call, below `parent` or else below what is current."""
-        return self._recorder.start(endpoint.wire.operation, attributes, endpoint.model, start_ns, parent)
+        return providers.of_host(host) is not None and any(header_rules.is_honoured(name) for name, _ in headers.raw)
 
     def hand_over(self, exchange: "Exchange", held_bytes: int) -> None:
         """Have what has gathered of `exchange` read: soon, or now when its span will not wait."""
@@ -118,14 +110,6 @@ class Observer:
                 exchange.work()
         else:
             self._deferred.submit(exchange.work, held_bytes)
-
-    def finish_span(self, span: Span, outcome: Outcome) -> None:
-        """Put an outcome on a span of our own, and end it."""
-        self._recorder.finish(span, outcome)
-
-    def enrich_span(self, span: Span, outcome: Outcome) -> None:
-        """Put an outcome on a span that another instrumentation will end."""
-        self._recorder.enrich(span, outcome)
 
     def forget(self, exchange: "Exchange") -> None:
         """The exchange is over."""
@@ -187,7 +171,7 @@ class Exchange:
         self._failed_attempt: Outcome | None = None
         owner = claim_owner(self)
         self.owned = owner is not None
-        self._span = owner or observer.start_span(endpoint, self._start_attributes, self._start_ns)
+        self._span = owner or self._start_span()
         if owner is not None:
             before_end(owner, self.settle)
 
@@ -252,18 +236,15 @@ class Exchange:
     def give_way(self) -> None:
         """Another attempt follows under the same owner: record this one apart, in a span of its own below it."""
         with protect("recording a failed attempt"), self._work_lock:
-            outcome, self._failed_attempt = self._failed_attempt, None
-            if outcome is not None:
-                span = self._observer.start_span(self._endpoint, self._start_attributes, self._start_ns, self._span)
-                self._observer.finish_span(span, outcome)
+            if outcome := self._take_failed_attempt():
+                self._observer.recorder.finish(self._start_span(below=self._span), outcome)
 
     def settle(self) -> None:
         """The owner is about to end its span: it gets what has come, or the failed attempt that was its last."""
         self.close()
         with protect("recording a failed attempt"), self._work_lock:
-            outcome, self._failed_attempt = self._failed_attempt, None
-            if outcome is not None:
-                self._observer.enrich_span(self._span, outcome)
+            if outcome := self._take_failed_attempt():
+                self._observer.recorder.enrich(self._span, outcome)
 
     def disown(self) -> None:
         """Record nothing: this is a copy in a process that was forked off, the original is recorded in the parent."""
@@ -308,12 +289,21 @@ class Exchange:
 
     def _record(self, outcome: Outcome) -> None:
         if not self.owned:
-            self._observer.finish_span(self._span, outcome)
+            self._observer.recorder.finish(self._span, outcome)
         elif outcome.used_nothing:
             # Whether it was the last attempt is not known yet: `give_way` or `settle` will tell.
             self._failed_attempt = outcome
         else:
-            self._observer.enrich_span(self._span, outcome)
+            self._observer.recorder.enrich(self._span, outcome)
+
+    def _take_failed_attempt(self) -> Outcome | None:
+        outcome, self._failed_attempt = self._failed_attempt, None
+        return outcome
+
+    def _start_span(self, below: Span | None = None) -> Span:
+        """A span of our own for this request, below `below` or else below what is current."""
+        operation, model = self._endpoint.wire.operation, self._endpoint.model
+        return self._observer.recorder.start(operation, self._start_attributes, model, self._start_ns, below)
 
     def _describe_start(self, port: int | None) -> dict[str, AttributeValue]:
         endpoint = self._endpoint

@@ -9,13 +9,25 @@ import codecs
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from tokentrail.instrumentation.context import MAX_PROPERTIES, MAX_VALUE_BYTES, Tags, bounded, normal_path
 from tokentrail.semconv import genai
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
+
+
+class RequestHeaders(Protocol):
+    """The headers of a request, read only when the request concerns us: `raw` is made anew by every access."""
+
+    @property
+    def raw(self) -> RawHeaders:
+        """Names and values as they will be sent."""
+
+    def get(self, name: str, /) -> str | None:
+        """A value by its lower-case name."""
+
 
 _PREFIXES: Final = (b"helicone-", b"tokentrail-")
 _FIELDS: Final = frozenset(

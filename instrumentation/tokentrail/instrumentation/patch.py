@@ -182,11 +182,11 @@ def _begin(request: Any) -> tuple[Exchange | None, Any]:
         return None, request
     with protect("looking at a request"):
         url = request.url
-        host, raw_headers = url.host, request.headers.raw
+        host = url.host
         if request.method == "POST":
             port = url.port or (443 if url.scheme == "https" else 80)
-            exchange = observer.begin(host, port, url.path, _body(request), raw_headers, request.headers.get)
-        if observer.must_strip(exchange, host, raw_headers):
+            exchange = observer.begin(host, port, url.path, _body(request), request.headers)
+        if observer.must_strip(exchange, host, request.headers):
             outgoing = _without_metadata(request)
     return exchange, outgoing
 
