@@ -106,7 +106,7 @@ def _address(name: str, value: str) -> Address:
     host = host.removeprefix("[").removesuffix("]")
     if not host or not port.isascii() or not port.isdigit() or int(port) > _MAX_PORT:
         raise ConfigError(f"{name} is {value!r}; expected host:port, such as {DEFAULTS[name]}")
-    if not _is_loopback(host):
+    if not is_loopback(host):
         raise ConfigError(
             f"{name} is {value!r}; only this machine's own addresses (127.0.0.1, localhost, [::1]) can be used, "
             "because there are no keys yet and everybody in the network could read and write"
@@ -114,7 +114,8 @@ def _address(name: str, value: str) -> Address:
     return Address(host, int(port))
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """True for a host name or address that stays on this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,7 +1,6 @@
 """Where commands get their answers: from a running backend over HTTP, or from the store on disk when none runs."""
 
 import argparse
-import ipaddress
 import json
 import os
 import sys
@@ -13,12 +12,13 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode, urlsplit
 from urllib.request import OpenerDirector, ProxyHandler, build_opener
 
+from tokentrail.backend import config as settings
 from tokentrail.backend.query.api import Api
 from tokentrail.backend.store import StoreError
 from tokentrail.backend.store.chdb import ChdbStore, path_of
 
-DEFAULT_ENDPOINT: Final = "http://127.0.0.1:4318"
-DEFAULT_STORE: Final = "chdb:///./tokentrail-data"
+DEFAULT_ENDPOINT: Final = f"http://{settings.DEFAULTS[settings.HTTP_ADDRESS]}"
+DEFAULT_STORE: Final = settings.DEFAULTS[settings.STORE]
 TIMEOUT_S: Final = 70.0
 """A little more than the store allows a query."""
 
@@ -64,7 +64,7 @@ def place(endpoint: str | None, store: str | None, environment: Mapping[str, str
     named = endpoint or (None if store else environment.get("TOKENTRAIL_ENDPOINT"))
     if named or store:
         return Place(named, store)
-    return Place(DEFAULT_ENDPOINT, environment.get("TOKENTRAIL_STORE") or DEFAULT_STORE)
+    return Place(DEFAULT_ENDPOINT, environment.get(settings.STORE) or DEFAULT_STORE)
 
 
 def ask(where: Place, path: str, params: Mapping[str, str]) -> str:
@@ -106,14 +106,7 @@ def _over_http(endpoint: str, path: str, params: Mapping[str, str]) -> str:
 
 def _opener(host: str) -> OpenerDirector:
     """An opener that goes to this machine directly, whatever proxy the environment names."""
-    return build_opener(ProxyHandler({})) if _is_loopback(host) else build_opener()
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return build_opener(ProxyHandler({})) if settings.is_loopback(host) else build_opener()
 
 
 def _refusal(endpoint: str, status: int, body: bytes) -> str:

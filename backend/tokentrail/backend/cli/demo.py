@@ -20,7 +20,7 @@ from urllib.request import ProxyHandler, build_opener
 from rich.console import Console
 
 from tokentrail.backend import config as settings
-from tokentrail.backend.cli import ask, output
+from tokentrail.backend.cli import ask, flags, output
 from tokentrail.backend.demo import check, process
 from tokentrail.backend.demo.backend import Addresses, DemoError, Found, OwnBackend, probe
 from tokentrail.backend.demo.check import Record
@@ -42,13 +42,7 @@ _KEYS: Final = {"OPENAI_API_KEY": providers.OPENAI, "ANTHROPIC_API_KEY": provide
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
-    defaults = settings.DEFAULTS
-    for flag, variable, what in (
-        ("--store", settings.STORE, "where a backend of its own keeps the data"),
-        ("--http", settings.HTTP_ADDRESS, "host:port of the backend's HTTP"),
-        ("--grpc", settings.GRPC_ADDRESS, "host:port of the backend's OTLP/gRPC"),
-    ):
-        parser.add_argument(flag, metavar="VALUE", help=f"{what}; ${variable}, default {defaults[variable]}")
+    flags.add_arguments(parser)
     parser.add_argument("--keep", action="store_true", help="leave the backend running until Ctrl-C")
     parser.add_argument("--json", action="store_true", help="print calls, totals and the check, one JSON object a line")
     parser.add_argument("--speed", type=float, default=1.0, help="pace of the local provider, 0.1 to 1000 (default 1)")
@@ -95,8 +89,7 @@ class _Outcome:
 class _Demo:
     def __init__(self, args: argparse.Namespace) -> None:
         self._args = args
-        flags = {settings.STORE: args.store, settings.HTTP_ADDRESS: args.http, settings.GRPC_ADDRESS: args.grpc}
-        self._config = settings.read_config(os.environ, flags)
+        self._config = flags.read_config(args)
         try:
             self._provider = Settings(args.seed, args.speed, args.faults)
         except ValueError as error:

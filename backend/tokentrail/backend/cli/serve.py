@@ -10,6 +10,7 @@ from typing import Final
 
 from tokentrail.backend import config as settings
 from tokentrail.backend.app import Endpoints, StartError, new_event_loop, open_store, serve
+from tokentrail.backend.cli import flags
 
 NAME: Final = "serve"
 HELP: Final = "receive OTLP, store it and serve metrics and the API"
@@ -17,26 +18,15 @@ HELP: Final = "receive OTLP, store it and serve metrics and the API"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
-    defaults = settings.DEFAULTS
-    for flag, variable, what in (
-        ("--store", settings.STORE, "where the data is"),
-        ("--http", settings.HTTP_ADDRESS, "host:port of OTLP/HTTP, metrics and API"),
-        ("--grpc", settings.GRPC_ADDRESS, "host:port of OTLP/gRPC"),
-    ):
-        parser.add_argument(flag, metavar="VALUE", help=f"{what}; ${variable}, default {defaults[variable]}")
+    flags.add_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON line with the addresses once ready")
 
 
 def run(args: argparse.Namespace) -> int:
     """Serve until interrupted. 0 after a clean shutdown, 1 when it cannot start, 130 when interrupted before it did."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    flags = {
-        settings.STORE: args.store,
-        settings.HTTP_ADDRESS: args.http,
-        settings.GRPC_ADDRESS: args.grpc,
-    }
     try:
-        config = settings.read_config(os.environ, flags)
+        config = flags.read_config(args)
         store = open_store(config)
 
         def announce(endpoints: Endpoints, /) -> None:

@@ -37,7 +37,7 @@ class Content:
 def read_content(span: Span) -> Content:
     """The captured content of `span`."""
     details = next((event.attributes for event in span.events if event.name == genai.INFERENCE_DETAILS_EVENT), {})
-    current = {**details, **span.attributes}
+    current = {**details, **span.attributes} if details else span.attributes
     return Content(
         input_messages=_current(span.attributes, details, genai.INPUT_MESSAGES, "user") or _old_input(span),
         output_messages=_current(span.attributes, details, genai.OUTPUT_MESSAGES, "assistant") or _old_output(span),

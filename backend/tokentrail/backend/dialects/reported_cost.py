@@ -9,11 +9,10 @@ from typing import Final
 from tokentrail.backend.dialects import coerce
 from tokentrail.backend.span import Attributes
 from tokentrail.semconv import cost, genai
+from tokentrail.semconv.pricing.money import MAX_USD
 
 CLIENT: Final = "client"
 """Source of a total that the sender computed in a way nobody knows."""
-MAX_USD: Final = Decimal(1_000_000)
-"""A call that costs as much is a fault of the sender; the store's column ends here."""
 
 _QUANTUM: Final = Decimal("1e-12")
 _CONTEXT: Final = Context(prec=60)

@@ -18,9 +18,7 @@ from tokentrail.backend.span import Attributes, Event, Kind, Link, Span, StatusC
 from tokentrail.backend.store import native
 from tokentrail.backend.store.native import Column, column
 from tokentrail.semconv import cost, genai
-
-MAX_COST_USD: Final = Decimal(10) ** 6
-"""Below this a cost fits the column. No call costs it: see `_money`."""
+from tokentrail.semconv.pricing.money import MAX_USD
 
 _USD: Final = native.decimal(12)
 _SMALLEST_USD: Final = Decimal("1e-12")
@@ -187,7 +185,7 @@ def _text(field: str) -> Column[Row]:
 
 
 def _fits(amount: Decimal) -> bool:
-    return amount.is_finite() and abs(amount) < MAX_COST_USD
+    return amount.is_finite() and abs(amount) < MAX_USD
 
 
 def _is_storable(row: Row) -> bool:
