@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import pytest
 
 from tokentrail.instrumentation.body import BodyReader
-from tokentrail.instrumentation.framing.sse import Event
+from tokentrail.instrumentation.framing._base import Event
 from tokentrail.instrumentation.wire._base import Response
 from tokentrail.instrumentation.wire._json import Json
 

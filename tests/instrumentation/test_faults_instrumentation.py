@@ -30,7 +30,6 @@ from tokentrail.instrumentation import (
     guard,
     headers,
     owner,
-    patch,
     processor,
     record,
     session,
@@ -38,12 +37,13 @@ from tokentrail.instrumentation import (
 )
 from tokentrail.instrumentation.config import Capture
 from tokentrail.instrumentation.framing import coding, sse
+from tokentrail.instrumentation.patch import httpx_client
 from tokentrail.instrumentation.wire import anthropic_messages, endpoints, openai_chat
 
 Target = type | ModuleType
 
 PLACES: tuple[tuple[Target, tuple[str, ...]], ...] = (
-    (patch, ("_body", "_without_metadata", "_follow", "is_honoured")),
+    (httpx_client, ("_body", "_without_metadata", "_follow", "is_honoured")),
     (
         exchange.Observer,
         ("prepare", "begin", "_fetch_prices", "must_strip", "hand_over", "forget"),

@@ -3,7 +3,8 @@ import random
 import pytest
 
 from tokentrail.instrumentation.framing import sse
-from tokentrail.instrumentation.framing.sse import Event, SseDecoder
+from tokentrail.instrumentation.framing._base import Event
+from tokentrail.instrumentation.framing.sse import SseDecoder
 
 
 def _decode(*pieces: bytes) -> list[Event]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 
 from tokentrail.instrumentation import content
-from tokentrail.instrumentation.framing.sse import Event
+from tokentrail.instrumentation.framing._base import Event
 from tokentrail.instrumentation.wire import WIRE_FORMATS, endpoints
 from tokentrail.instrumentation.wire._base import Response, WireFormat
 
@@ -104,12 +104,12 @@ def _bodies(wire: WireFormat, source: random.Random) -> Iterator[Any]:
 
 
 def _streams(wire: WireFormat, source: random.Random) -> Iterator[list[Event]]:
-    lines = [line for fixture in _fixtures(wire) for line in fixture.get("sse", ())]
-    lines = [line for line in lines if line.startswith("data: {") and line.endswith("}")]
+    lines = [line.removeprefix("data: ") for fixture in _fixtures(wire) for line in fixture.get("lines", ())]
+    lines = [line for line in lines if line.startswith("{") and line.endswith("}")]
     for _ in range(CASES):
         events = []
         for _ in range(source.randrange(1, 8)):
-            chosen = json.loads(source.choice(lines)[6:]) if lines and source.random() < 0.7 else _value(source)
+            chosen = json.loads(source.choice(lines)) if lines and source.random() < 0.7 else _value(source)
             events.append(Event(source.choice(KINDS), json.dumps(_mutated(source, chosen)).encode()))
         events.append(Event("", source.choice([b"", b"[DONE]", b"[", b"\xff", b"null", b'"' * 3, b"[" * 90_000])))
         yield events

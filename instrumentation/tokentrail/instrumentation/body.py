@@ -1,6 +1,6 @@
 """Reading a response body from the bytes that went by: content coding, framing, wire format.
 
-    bytes --coding--> bytes --sse--> events --wire.Reader--> Response       text/event-stream
+    bytes --coding--> bytes --framing--> events --wire.Reader--> Response   text/event-stream and its like
     bytes --coding--> one JSON document ------wire.Reader--> Response       anything else
 
 Events are read as they come, so that a stream of any length takes little memory; a document is read when it is whole.
@@ -9,8 +9,9 @@ Events are read as they come, so that a stream of any length takes little memory
 import json
 from collections.abc import Iterable
 
-from tokentrail.instrumentation.framing import coding
-from tokentrail.instrumentation.framing.sse import Event, SseDecoder
+from tokentrail.instrumentation.framing import FRAMINGS, coding
+from tokentrail.instrumentation.framing._base import Event, Framing
+from tokentrail.instrumentation.framing.sse import SseDecoder
 from tokentrail.instrumentation.wire._base import Reader, Response
 
 _SSE_STARTS = (b"data:", b"event:", b"id:", b"retry:", b":")
@@ -28,14 +29,15 @@ class BodyReader:
         """When the first event with output was."""
         self._reader = reader
         self._max_bytes = max_bytes
-        self._sse: SseDecoder | None = None
+        self._framing: Framing | None = None
         self._document = bytearray()
         self._undecided = True
         self._head = b""
-        if content_type.partition(";")[0].strip().lower() == "text/event-stream":
-            self._sse = SseDecoder()
+        media_type = content_type.partition(";")[0].strip().lower()
+        if (framing := FRAMINGS.get(media_type)) is not None:
+            self._framing = framing()
             self._undecided = False
-        elif "json" in content_type.lower():
+        elif "json" in media_type:
             self._undecided = False
         try:
             self._decoder = coding.decoder(content_encoding)
@@ -46,7 +48,7 @@ class BodyReader:
     @property
     def is_stream(self) -> bool:
         """True for a body of events."""
-        return self._sse is not None
+        return self._framing is not None
 
     def feed(self, ticks: int, data: bytes) -> None:
         """Take in `data`, seen at `ticks`."""
@@ -60,8 +62,8 @@ class BodyReader:
                 return
         if self._undecided:
             data = self._decide(data)
-        if self._sse is not None:
-            self._read_events(ticks, self._sse.feed(data))
+        if self._framing is not None:
+            self._read_events(ticks, self._framing.feed(data))
         elif len(self._document) + len(data) > self._max_bytes:
             self.problem = "too_large"
             self._document.clear()
@@ -70,8 +72,8 @@ class BodyReader:
 
     def finish(self, ticks: int) -> Response:
         """What the body said; it has ended, or will not be read further, at `ticks`."""
-        if self._sse is not None:
-            self._read_events(ticks, self._sse.flush())
+        if self._framing is not None:
+            self._read_events(ticks, self._framing.flush())
         elif self._document or self._head:
             self._read_document(self._document + self._head)
         return self._reader.result()
@@ -81,7 +83,7 @@ class BodyReader:
         data, self._head = self._head + data, b""
         start = data.removeprefix(b"\xef\xbb\xbf").lstrip()[: max(map(len, _SSE_STARTS))]
         if start.startswith(_SSE_STARTS):
-            self._sse = SseDecoder()
+            self._framing = SseDecoder()
         elif len(data) <= self._max_bytes and any(name.startswith(start) for name in _SSE_STARTS):
             self._head = data
             return b""

@@ -42,6 +42,9 @@ from tokentrail.semconv.pricing import load_price_list
 _HAND_OVER_BYTES: Final = 256 * 1024
 """A stream's bytes are handed to the background reader whenever this many have gathered."""
 
+_UNDER_WAY: Final = otel_context.create_key("tokentrail-exchange")
+"""Set while a request is sent: what a client sends beneath it, as an SDK's aiohttp transport does, is the same call."""
+
 HeaderLookup = Callable[[str], str | None]
 
 
@@ -73,7 +76,7 @@ class Observer:
         if len(body) > self.config.max_body_bytes:
             body = b""
         endpoint = endpoints.match(host, port, path, body)
-        if endpoint is None or not is_instrumentation_enabled():
+        if endpoint is None or not is_instrumentation_enabled() or otel_context.get_value(_UNDER_WAY):
             return None
         self.prepare()
         self._fetch_prices()
@@ -182,7 +185,7 @@ class Exchange:
 
     def enter(self) -> object:
         """Make the span current, until `leave` is given what this returns."""
-        return otel_context.attach(trace.set_span_in_context(self._span))
+        return otel_context.attach(otel_context.set_value(_UNDER_WAY, True, trace.set_span_in_context(self._span)))
 
     def leave(self, token: object) -> None:
         """Make current again what was before `enter`."""

@@ -9,19 +9,9 @@ Lines end in LF or CRLF. A body that ends its lines with a lone CR, which the sp
 known to do, is read as well, but only once it has ended.
 """
 
-from typing import NamedTuple
-
-MAX_EVENT_BYTES = 32 * 1024 * 1024
-"""An event longer than this is dropped: no provider's is, and the memory is the application's."""
+from tokentrail.instrumentation.framing._base import MAX_EVENT_BYTES, Event
 
 _BOM = b"\xef\xbb\xbf"
-
-
-class Event(NamedTuple):
-    """One event: `name` is empty when it has none, `data` is undecoded and may be empty."""
-
-    name: str
-    data: bytes
 
 
 class SseDecoder:

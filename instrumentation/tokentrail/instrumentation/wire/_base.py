@@ -7,10 +7,10 @@ a `Reader`, made for each exchange, holds what has arrived of one response.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from tokentrail.instrumentation.content import Message, Part
-from tokentrail.instrumentation.framing.sse import Event
+from tokentrail.instrumentation.framing._base import Event
 from tokentrail.instrumentation.wire._json import Json
 from tokentrail.semconv.usage import Usage
 
@@ -80,11 +80,22 @@ class Reader(Protocol):
         """What has arrived so far. May be asked at any time."""
 
 
+class Route(NamedTuple):
+    """A path that a format is served at."""
+
+    path: str
+    """The end of the path, beginning with `/`; `{model}` stands for a part between two slashes (or a slash and a colon)
+    that names the model, `{}` for any such part. `/models/{model}:generateContent` is an example."""
+    stream: bool = False
+    """True where the path itself asks for a stream."""
+
+
 class WireFormat(Protocol):
     """One endpoint's bodies. `name` is `<vendor>_<endpoint>`, `operation` the span's operation."""
 
     name: str
     operation: str
+    routes: tuple[Route, ...]
 
     def recognises(self, body: Json) -> bool:
         """True when `body` is a request of this format, judged by its shape: for hosts that no table knows."""

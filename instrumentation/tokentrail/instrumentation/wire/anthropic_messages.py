@@ -18,8 +18,15 @@ from typing import Final
 
 from tokentrail.instrumentation import content
 from tokentrail.instrumentation.content import Message, Part, TextBuffer
-from tokentrail.instrumentation.framing.sse import Event
-from tokentrail.instrumentation.wire._base import AttributeValue, ProviderError, Request, RequestContent, Response
+from tokentrail.instrumentation.framing._base import Event
+from tokentrail.instrumentation.wire._base import (
+    AttributeValue,
+    ProviderError,
+    Request,
+    RequestContent,
+    Response,
+    Route,
+)
 from tokentrail.instrumentation.wire._errors import read_error
 from tokentrail.instrumentation.wire._json import Json, index, integer, mapping, sequence, text
 from tokentrail.instrumentation.wire._settings import read_settings
@@ -45,6 +52,7 @@ class AnthropicMessages:
 
     name = "anthropic_messages"
     operation = genai.Operation.CHAT
+    routes: tuple[Route, ...] = (Route("/v1/messages"),)
 
     def recognises(self, body: Json) -> bool:
         """A model, a list of messages and the limit that the API insists on."""

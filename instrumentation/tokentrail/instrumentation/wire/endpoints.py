@@ -6,22 +6,17 @@ the body must look like the format too; such a host is self-hosted, or a gateway
 
 import json
 import re
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
+from urllib.parse import unquote
 
-from tokentrail.instrumentation.wire import ANTHROPIC_MESSAGES, OPENAI_CHAT, OPENAI_EMBEDDINGS, OPENAI_RESPONSES
-from tokentrail.instrumentation.wire._base import WireFormat
+from tokentrail.instrumentation.wire import WIRE_FORMATS
+from tokentrail.instrumentation.wire._base import Route, WireFormat
 from tokentrail.instrumentation.wire._json import Json, text
 from tokentrail.semconv import providers
 
-_PATHS: Final[tuple[tuple[str, WireFormat], ...]] = (
-    ("/chat/completions", OPENAI_CHAT),
-    ("/responses", OPENAI_RESPONSES),
-    ("/embeddings", OPENAI_EMBEDDINGS),
-    ("/v1/messages", ANTHROPIC_MESSAGES),
-)
-_SUFFIXES: Final = tuple(suffix for suffix, _ in _PATHS)
 _DEPLOYMENT: Final = re.compile(r"/openai/deployments/([^/]+)/")
-_WHOLE_BODY_BYTES: Final = 16 * 1024
+_WHOLE_BODY_BYTES: Final = 4 * 1024
 """Up to this size a body is parsed to find its model; in a longer one the model is looked for first."""
 _MODEL: Final = re.compile(rb'(?<!\\)"model"\s*:\s*"([^"\\]{1,256})"')
 
@@ -35,26 +30,76 @@ class Endpoint(NamedTuple):
     """The request model, empty when the request does not name one."""
     body: Json | None
     """The parsed body, where finding the endpoint took parsing it."""
+    stream: bool = False
+    """True where the path says that the answer is a stream."""
+
+
+class _Served(NamedTuple):
+    """A route, ready to be looked for."""
+
+    wire: WireFormat
+    path: re.Pattern[str]
+    stream: bool
+
+
+def _compiled(formats: Iterable[WireFormat]) -> Mapping[str, tuple[_Served, ...]]:
+    """The routes by the last word of their paths, the longest first: `/fim/completions` is one of `/completions`."""
+    routes = sorted(
+        ((route, wire) for wire in formats for route in wire.routes), key=lambda item: len(item[0].path), reverse=True
+    )
+    found: dict[str, list[_Served]] = {}
+    for route, wire in routes:
+        found.setdefault(_last_word(route.path), []).append(_Served(wire, _pattern(route), route.stream))
+    return {word: tuple(served) for word, served in found.items()}
+
+
+def _pattern(route: Route) -> re.Pattern[str]:
+    escaped = re.escape(route.path)
+    return re.compile(
+        escaped.replace(r"\{model\}", "(?P<model>[^/]+)").replace(r"\{\}", "[^/]+") + "$",
+    )
+
+
+def _last_word(path: str) -> str:
+    return path[max(path.rfind("/"), path.rfind(":")) + 1 :]
+
+
+_ROUTES: Final = _compiled(WIRE_FORMATS)
 
 
 def match(host: str, port: int | None, path: str, body: bytes) -> Endpoint | None:
     """The endpoint that a POST of `body` calls, or `None` when it is no model call that is known."""
     path = path.rstrip("/")
-    if not path.endswith(_SUFFIXES):
+    candidates = _ROUTES.get(_last_word(path))
+    if candidates is None:
         return None
-    wire = next(wire for suffix, wire in _PATHS if path.endswith(suffix))
     provider = providers.of_host(host, port)
-    model = _search_model(body) if provider is not None and len(body) > _WHOLE_BODY_BYTES else ""
-    parsed = None if model else parse(body)
-    if provider is None:
-        if parsed is None or not wire.recognises(parsed):
-            return None
-        provider = providers.SELF_HOSTED
-    if parsed is not None:
-        model = text(parsed.get("model"))
-    if not model and (deployment := _DEPLOYMENT.search(path)):
-        model = deployment.group(1)
-    return Endpoint(wire, provider, model, parsed)
+    parsed: Json | None = None
+    for served in candidates:
+        if (found := served.path.search(path)) is None:
+            continue
+        if provider is None:
+            if parsed is None:
+                parsed = parse(body)
+            if not served.wire.recognises(parsed):
+                continue
+        named = found.groupdict().get("model")
+        return _endpoint(served, provider, path, body, parsed, unquote(named) if named else "")
+    return None
+
+
+def _endpoint(
+    served: _Served, provider: str | None, path: str, body: bytes, parsed: Json | None, model: str
+) -> Endpoint:
+    if not model:
+        if parsed is None and len(body) > _WHOLE_BODY_BYTES:
+            model = _search_model(body)
+        if not model:
+            parsed = parse(body) if parsed is None else parsed
+            model = text(parsed.get("model"))
+        if not model and (deployment := _DEPLOYMENT.search(path)):
+            model = deployment.group(1)
+    return Endpoint(served.wire, provider or providers.SELF_HOSTED, model, parsed, served.stream)
 
 
 def _search_model(body: bytes) -> str:

@@ -20,8 +20,15 @@ from decimal import Decimal, InvalidOperation
 
 from tokentrail.instrumentation import content
 from tokentrail.instrumentation.content import Message, Part, TextBuffer
-from tokentrail.instrumentation.framing.sse import Event
-from tokentrail.instrumentation.wire._base import AttributeValue, ProviderError, Request, RequestContent, Response
+from tokentrail.instrumentation.framing._base import Event
+from tokentrail.instrumentation.wire._base import (
+    AttributeValue,
+    ProviderError,
+    Request,
+    RequestContent,
+    Response,
+    Route,
+)
 from tokentrail.instrumentation.wire._errors import read_error
 from tokentrail.instrumentation.wire._json import Json, index, integer, mapping, number, sequence, text
 from tokentrail.instrumentation.wire._settings import read_settings
@@ -45,6 +52,7 @@ class OpenAIChat:
 
     name = "openai_chat"
     operation = genai.Operation.CHAT
+    routes: tuple[Route, ...] = (Route("/chat/completions"),)
 
     def recognises(self, body: Json) -> bool:
         """A model and a list of messages."""

@@ -7,8 +7,15 @@ Never streamed. The vectors are not looked at.
 """
 
 from tokentrail.instrumentation import content
-from tokentrail.instrumentation.framing.sse import Event
-from tokentrail.instrumentation.wire._base import AttributeValue, ProviderError, Request, RequestContent, Response
+from tokentrail.instrumentation.framing._base import Event
+from tokentrail.instrumentation.wire._base import (
+    AttributeValue,
+    ProviderError,
+    Request,
+    RequestContent,
+    Response,
+    Route,
+)
 from tokentrail.instrumentation.wire._errors import read_error
 from tokentrail.instrumentation.wire._json import Json, integer, mapping, sequence, text
 from tokentrail.semconv import genai
@@ -20,6 +27,7 @@ class OpenAIEmbeddings:
 
     name = "openai_embeddings"
     operation = genai.Operation.EMBEDDINGS
+    routes: tuple[Route, ...] = (Route("/embeddings"),)
 
     def recognises(self, body: Json) -> bool:
         """A model and an input."""

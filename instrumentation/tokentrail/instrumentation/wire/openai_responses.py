@@ -16,8 +16,15 @@ from typing import Final
 
 from tokentrail.instrumentation import content
 from tokentrail.instrumentation.content import Message, Part, TextBuffer
-from tokentrail.instrumentation.framing.sse import Event
-from tokentrail.instrumentation.wire._base import AttributeValue, ProviderError, Request, RequestContent, Response
+from tokentrail.instrumentation.framing._base import Event
+from tokentrail.instrumentation.wire._base import (
+    AttributeValue,
+    ProviderError,
+    Request,
+    RequestContent,
+    Response,
+    Route,
+)
 from tokentrail.instrumentation.wire._errors import read_error
 from tokentrail.instrumentation.wire._json import Json, index, integer, mapping, sequence, text
 from tokentrail.instrumentation.wire._settings import read_settings
@@ -42,6 +49,7 @@ class OpenAIResponses:
 
     name = "openai_responses"
     operation = genai.Operation.CHAT
+    routes: tuple[Route, ...] = (Route("/responses"),)
 
     def recognises(self, body: Json) -> bool:
         """A model and an input."""

@@ -12,43 +12,24 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from types import ModuleType
 from typing import Any, Final
 
-import wrapt
-
-from tokentrail.instrumentation.exchange import Exchange, Observer
+from tokentrail.instrumentation.exchange import Exchange
 from tokentrail.instrumentation.guard import protect
 from tokentrail.instrumentation.headers import is_honoured
+from tokentrail.instrumentation.patch._base import WATCHING, enter, leave, watcher
 from tokentrail.semconv.genai import StreamExit
 
 logger = logging.getLogger(__name__)
 
-MODULES: Final = ("httpx", "httpx2")
 _METHOD: Final = "_send_single_request"
 
-_observer: Observer | None = None
-"""Who watches; the hooks stay in place once set, and pass everything through while there is nobody."""
-_hooked: set[str] = set()
-_WATCHING: Final = protect("watching a response")
-"""One for all: it keeps no state, and a stream has many chunks."""
 
+class HttpxPatch:
+    """The hook."""
 
-def install(observer: Observer) -> None:
-    """Have `observer` see the requests of every client, existing and new."""
-    global _observer
-    _observer = observer
-    for name in MODULES:
-        if name not in _hooked:
-            _hooked.add(name)
-            wrapt.register_post_import_hook(_hook, name)
+    modules: tuple[str, ...] = ("httpx", "httpx2")
 
-
-def uninstall() -> None:
-    """Let every request pass unseen from now on."""
-    global _observer
-    _observer = None
-
-
-def _hook(module: ModuleType) -> None:
-    with protect(f"hooking {module.__name__}"):
+    def hook(self, module: ModuleType) -> None:
+        """Hook both clients of `module`."""
         for client, wrap in ((module.Client, _sync_hook), (module.AsyncClient, _async_hook)):
             original = client.__dict__.get(_METHOD)
             if original is None:
@@ -64,23 +45,23 @@ def _sync_hook(module: ModuleType, original: Callable[[Any, Any], Any]) -> Calla
             exchange = self._exchange
             try:
                 for chunk in self._stream:
-                    with _WATCHING:
+                    with WATCHING:
                         exchange.chunk(chunk)
                     yield chunk
             except GeneratorExit:
                 raise  # close() or the destructor tells why
             except BaseException as error:
-                with _WATCHING:
+                with WATCHING:
                     exchange.fail(error)
                 raise
-            with _WATCHING:
+            with WATCHING:
                 exchange.finish(StreamExit.COMPLETE)
 
         def close(self) -> None:
             try:
                 self._stream.close()
             finally:
-                with _WATCHING:
+                with WATCHING:
                     self._exchange.close()
 
     @functools.wraps(original)
@@ -88,14 +69,14 @@ def _sync_hook(module: ModuleType, original: Callable[[Any, Any], Any]) -> Calla
         exchange, outgoing = _begin(request)
         if exchange is None and outgoing is request:
             return original(client, request)
-        token = _enter(exchange)
+        token = enter(exchange)
         try:
             response = original(client, outgoing)
         except BaseException as error:
-            _leave(exchange, token)
+            leave(exchange, token)
             _fail(exchange, error, outgoing, request)
             raise
-        _leave(exchange, token)
+        leave(exchange, token)
         _observe(exchange, request, response, Tee)
         return response
 
@@ -111,27 +92,27 @@ def _async_hook(
             stream = self._stream.__aiter__()
             try:
                 async for chunk in stream:
-                    with _WATCHING:
+                    with WATCHING:
                         exchange.chunk(chunk)
                     yield chunk
             except GeneratorExit:
                 raise  # aclose() or the destructor tells why
             except BaseException as error:
-                with _WATCHING:
+                with WATCHING:
                     exchange.fail(error)
                 raise
             finally:
                 # As httpx2 does: a generator left behind would be closed by the event loop, some time.
                 if (aclose := getattr(stream, "aclose", None)) is not None:
                     await aclose()
-            with _WATCHING:
+            with WATCHING:
                 exchange.finish(StreamExit.COMPLETE)
 
         async def aclose(self) -> None:
             try:
                 await self._stream.aclose()
             finally:
-                with _WATCHING:
+                with WATCHING:
                     self._exchange.close()
 
     @functools.wraps(original)
@@ -139,14 +120,14 @@ def _async_hook(
         exchange, outgoing = _begin(request)
         if exchange is None and outgoing is request:
             return await original(client, request)
-        token = _enter(exchange)
+        token = enter(exchange)
         try:
             response = await original(client, outgoing)
         except BaseException as error:
-            _leave(exchange, token)
+            leave(exchange, token)
             _fail(exchange, error, outgoing, request)
             raise
-        _leave(exchange, token)
+        leave(exchange, token)
         _observe(exchange, request, response, Tee)
         return response
 
@@ -169,7 +150,7 @@ class _Tee:
     def __del__(self) -> None:
         # __init__ may have failed, and then there is nothing to finish.
         if (exchange := self.__dict__.get("_exchange")) is not None:
-            with _WATCHING:
+            with WATCHING:
                 exchange.finish(StreamExit.ABANDONED)
 
 
@@ -177,7 +158,7 @@ def _begin(request: Any) -> tuple[Exchange | None, Any]:
     """The exchange for `request` and the request to send: a copy where headers must not travel on."""
     exchange: Exchange | None = None
     outgoing = request
-    observer = _observer
+    observer = watcher()
     if observer is None:
         return None, request
     with protect("looking at a request"):
@@ -205,18 +186,6 @@ def _without_metadata(request: Any) -> Any:
     kept = [(name, value) for name, value in request.headers.raw if not is_honoured(name)]
     outgoing.headers = type(request.headers)(kept)
     return outgoing
-
-
-def _enter(exchange: Exchange | None) -> object:
-    with protect("making a span current"):
-        return None if exchange is None else exchange.enter()
-    return None
-
-
-def _leave(exchange: Exchange | None, token: object) -> None:
-    with protect("making a span current"):
-        if exchange is not None and token is not None:
-            exchange.leave(token)
 
 
 def _fail(exchange: Exchange | None, error: BaseException, outgoing: Any, request: Any) -> None:
