@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo up test lint types contracts unit slow clean
+.PHONY: help demo up test lint types contracts unit slow bench frameworks clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -33,6 +33,13 @@ unit: $(VENV)/.dev
 slow: $(VENV)/.dev  ## fault and soak suites, minutes long
 	$(BIN)/pytest -m slow
 
+bench: $(VENV)/.dev  ## what this and other instrumentations add to a call; ARGS="--help"
+	PYTHONPATH=tests $(BIN)/python -m benchmarks $(ARGS)
+
+frameworks: $(VENV)/.dev  ## the frameworks that are shown to need no code of their own, the large ones too
+	$(BIN)/python tests/support/frameworks.py --all
+	$(BIN)/pytest tests/frameworks
+
 clean:  ## remove the virtual environment, keep the data
 	rm -rf $(VENV)
 
@@ -48,5 +55,8 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install --quiet -c constraints.txt -e ".[backend,demo,dev]"
-	$(BIN)/python tests/support/sdk_versions.py  # the older SDKs that conformance is shown for, beside the environment
+	$(BIN)/python tests/support/sdk_versions.py  # the SDKs that conformance is shown for, beside the environment
+	$(BIN)/python tests/support/rivals.py  # other instrumentations, which must not double a call
+	$(BIN)/python tests/support/aiohttp_tracing.py  # OpenTelemetry's own spans of aiohttp, which must be children
+	$(BIN)/python tests/support/frameworks.py  # frameworks that are shown to need no code of their own
 	@touch $@ $(VENV)/.demo

@@ -41,6 +41,25 @@ def test_equal_figures_have_no_differences_even_where_one_side_knows_less() -> N
     assert check.differences("rows", check.of_rows(ROWS), "ledger", ledger) == []
 
 
+def test_what_was_sent_after_the_application_had_left_is_not_compared() -> None:
+    sent = {"outcome": "sent", "input_tokens": 7, "output_tokens": 44, "cached_tokens": 0, "error": ""}
+    entries: list[check.Record] = [
+        {"request_id": "a", **sent},
+        {"request_id": "b", **sent},
+        {"request_id": "c", **sent},
+    ]
+    rows: list[check.Record] = [
+        {"request_id": "a", "stream_exit": "abandoned", "input_tokens": None},
+        {"request_id": "b", "stream_exit": "abandoned", "input_tokens": 6},
+        {"request_id": "c", "stream_exit": "complete", "input_tokens": None},
+    ]
+
+    known = check.heard(entries, rows)
+
+    assert known == [{"request_id": "a", "outcome": "sent", "error": ""}, *entries[1:]]
+    assert len(check.suspects(rows, known)) == 4
+
+
 def test_a_difference_names_the_figure_and_both_witnesses() -> None:
     totals = check.of_totals([{"requests": 3, "errors": 1, "input_tokens": 16, "output_tokens": 5, "cost_usd": "0.3"}])
 

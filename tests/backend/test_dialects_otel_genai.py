@@ -18,6 +18,7 @@ from tokentrail.backend.span import Attributes, Event
         ("generate_content", "generate_content", "llm"),
         ("embeddings", "embeddings", "embedding"),
         ("rerank", "rerank", "rerank"),
+        ("moderation", "moderation", "moderation"),
         ("completion", "chat", "llm"),
         ("acompletion", "chat", "llm"),
         ("responses", "chat", "llm"),
@@ -51,12 +52,27 @@ def test_spans_that_nobody_bills_make_no_row(attributes: Attributes) -> None:
     assert dialects.read(a_span(attributes)) is None
 
 
+def test_a_span_that_stands_for_the_same_call_as_another_makes_no_row() -> None:
+    call: Attributes = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.request.model": "gpt-4o-mini",
+        "gen_ai.usage.input_tokens": 9,
+        "gen_ai.usage.output_tokens": 4,
+    }
+    duplicate = {**call, "tokentrail.duplicate_of": f"{1:032x}-{2:016x}"}
+
+    assert dialects.read(a_span(call)) is not None
+    assert dialects.read(a_span(duplicate)) is None
+
+
 @pytest.mark.parametrize(
     ("attributes", "provider"),
     [
         ({"gen_ai.provider.name": "openai", "server.address": "api.groq.com"}, "groq"),
         ({"gen_ai.provider.name": "openai", "server.address": "llm.internal"}, "openai"),
         ({"gen_ai.provider.name": "anthropic", "server.address": "ai-gateway.helicone.ai"}, "anthropic"),
+        ({"gen_ai.provider.name": "openai", "server.address": "x.services.ai.azure.com"}, "azure.ai.inference"),
+        ({"gen_ai.provider.name": "azure.ai.openai", "server.address": "x.services.ai.azure.com"}, "azure.ai.openai"),
         ({"gen_ai.system": "vertex_ai"}, "gcp.vertex_ai"),
         ({"gen_ai.system": "openai.chat"}, "openai"),
         ({"gen_ai.system": "NewVendor"}, "newvendor"),

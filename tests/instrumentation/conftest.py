@@ -77,7 +77,9 @@ def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """Fails a test in which anything logs a warning or an error."""
     with caplog.at_level(logging.WARNING):
         yield
-    loud = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    # The records of the test itself: `caplog.records` has only those of the teardown by now.
+    records = [*caplog.get_records("setup"), *caplog.get_records("call"), *caplog.records]
+    loud = [record.getMessage() for record in records if record.levelno >= logging.WARNING]
     assert not loud, loud
 
 

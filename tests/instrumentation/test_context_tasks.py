@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from support.tags import where
-from tokentrail.instrumentation import properties, session, user
+from tokentrail.instrumentation import properties, session, threads, user
 from tokentrail.instrumentation.context import NO_TAGS, Tags, current_tags
 
 pytestmark = pytest.mark.usefixtures("nothing_left_behind")
@@ -80,6 +80,7 @@ def test_many_threads_may_share_one_scope() -> None:
 
 
 def test_a_thread_has_the_scopes_that_are_passed_to_it() -> None:
+    threads.uninstall()  # it would have them all
     with scoped, ThreadPoolExecutor(1) as pool:
         assert pool.submit(where).result() == ("", "")
         assert pool.submit(contextvars.copy_context().run, where).result() == ("s", "/a")

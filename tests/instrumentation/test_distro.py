@@ -155,3 +155,13 @@ def test_the_protocol_follows_what_is_installed(
     assert os.environ["OTEL_EXPORTER_OTLP_PROTOCOL"] == protocol
     assert os.environ["OTEL_METRICS_EXPORTER"] == os.environ["OTEL_LOGS_EXPORTER"] == others
     assert os.environ["OTEL_TRACES_EXPORTER"] == "otlp"
+
+
+def test_a_process_that_multiprocessing_spawns_has_the_name_of_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_TOKENTRAIL_SERVICE_NAME", "")
+    spawned = ["python", "-c", "from multiprocessing.spawn import spawn_main; spawn_main(7)", "--multiprocessing-fork"]
+
+    assert distro._name(["python", "shop.py"]) == "shop"
+    assert distro._name(spawned) == "shop"
+    assert distro._name(["python", "-c", "pass"]) == ""
+    assert distro._name(spawned) == ""

@@ -18,7 +18,7 @@ from opentelemetry.trace import StatusCode
 
 from support.http_shells import SHELLS, Shell, run
 from support.otlp_sink import listening
-from support.span_log import Spans, attributes
+from support.span_log import Spans, attributes, output_text
 from support.sse_server import (
     CHAT_REQUEST,
     CHAT_RESPONSE,
@@ -157,6 +157,34 @@ def test_a_long_stream_is_read_in_parts(shell: Shell, spans: Spans, server: SseS
     assert found["tokentrail.stream.exit"] == "complete"
 
 
+def test_a_chunk_that_comes_while_others_are_read_is_not_lost(spans: Spans, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tokentrail.instrumentation import TokentrailInstrumentor
+    from tokentrail.instrumentation.body import BodyReader
+
+    observer = TokentrailInstrumentor()._observer
+    assert observer is not None
+    body = json.dumps(STREAM_REQUEST).encode()
+    found = observer.begin("api.openai.com", 443, "/v1/chat/completions", body, httpx2.Headers())
+    assert found is not None
+    found.respond(200, [(b"content-type", b"text/event-stream")])
+    late = list(WHOLE_STREAM[1:])
+    feed = BodyReader.feed
+
+    def feed_while_more_comes(self: BodyReader, ticks: int, data: bytes) -> None:
+        feed(self, ticks, data)
+        if late:
+            found.chunk(late.pop(0))
+
+    monkeypatch.setattr(BodyReader, "feed", feed_while_more_comes)
+    found.chunk(WHOLE_STREAM[0])
+    while late:
+        found.work()
+    found.finish(StreamExit.COMPLETE)
+
+    assert attributes(spans.one())["gen_ai.usage.output_tokens"] == 4
+    assert output_text(spans.one()) == "Hi there you"
+
+
 def test_an_exchange_is_recorded_once_however_often_it_ends(spans: Spans) -> None:
     from tokentrail.instrumentation import TokentrailInstrumentor
 
@@ -165,7 +193,7 @@ def test_an_exchange_is_recorded_once_however_often_it_ends(spans: Spans) -> Non
     body = json.dumps(STREAM_REQUEST).encode()
     found = observer.begin("api.openai.com", 443, "/v1/chat/completions", body, httpx2.Headers())
     assert found is not None
-    found.respond(200, {"content-type": "text/event-stream"}.get)
+    found.respond(200, [(b"content-type", b"text/event-stream")])
     found.chunk(b"".join(WHOLE_STREAM))
 
     ends: list[Callable[[], None]] = [

@@ -1,182 +1,226 @@
-"""Everything on a call's path made to fail in turn: the application notices nothing, and hears of it once."""
+"""Every function on a call's path made to fail in turn: the application notices nothing, and hears of it once."""
 
+import gzip
 import logging
-from collections.abc import Callable
-from types import ModuleType
-from typing import Any
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import copy_context
+from types import CodeType, FunctionType
+from typing import Any, Final
 
 import pytest
 
-from support.http_shells import SHELLS, Shell, run
-from support.span_log import Spans
-from support.sse_server import (
-    CHAT_REQUEST,
-    CHAT_RESPONSE,
-    CLAUDE_REQUEST,
-    CLAUDE_RESPONSE,
-    CLAUDE_STREAM,
-    STREAM_REQUEST,
-    WHOLE_STREAM,
-    SseServer,
-    json_reply,
-    sse_reply,
-)
-from tokentrail.instrumentation import (
-    body,
-    content,
-    context,
-    deferred,
-    exchange,
-    guard,
-    headers,
-    owner,
-    processor,
-    record,
-    session,
-    user,
-)
+from support.fault_scenes import Scene, World, scenes
+from support.faults import Fault, InjectedError, broken, called, functions_of, modules_of
+from support.http_shells import Shell, run
+from support.span_log import Spans, attributes
+from support.sse_server import CHAT_REQUEST, CHAT_RESPONSE, DONE, ROLE, STOP, USAGE, WORDS, SseServer, json_reply
+from tokentrail.instrumentation import TokentrailInstrumentor, guard, headers, properties, session, stream_usage
 from tokentrail.instrumentation.config import Capture
-from tokentrail.instrumentation.framing import coding, sse
-from tokentrail.instrumentation.patch import httpx_client
-from tokentrail.instrumentation.wire import anthropic_messages, endpoints, openai_chat
+from tokentrail.instrumentation.context import NO_TAGS, current_tags
+from tokentrail.semconv.pricing import resolve
 
-Target = type | ModuleType
+MODULES: Final = modules_of("tokentrail.instrumentation", "tokentrail.semconv.cost", "tokentrail.semconv.pricing")
+FUNCTIONS: Final = {name: found for name, module in MODULES.items() if (found := functions_of(module))}
+"""By module and qualified name; modules that only name things are left out."""
+CODES: Final[Mapping[CodeType, str]] = {
+    function.__code__: f"{module}:{name}" for module, found in FUNCTIONS.items() for name, function in found.items()
+}
+SCENES: Final = tuple(scenes())
 
-PLACES: tuple[tuple[Target, tuple[str, ...]], ...] = (
-    (httpx_client, ("_body", "_without_metadata", "_follow", "is_honoured")),
-    (
-        exchange.Observer,
-        ("prepare", "begin", "_fetch_prices", "must_strip", "hand_over", "forget"),
+NOT_ON_THE_PATH: Final = {
+    "tokentrail.instrumentation.config": "is read when the instrumentation is switched on",
+    "tokentrail.instrumentation.distro": "runs before the application does",
+    "tokentrail.instrumentation.fork": "runs at a fork; test_fork.py",
+    "tokentrail.instrumentation.framing._base": "says what others do",
+    "tokentrail.instrumentation.guard": "is what catches the failures of the others",
+    "tokentrail.instrumentation.instrumentor": "switches on and off",
+    "tokentrail.instrumentation.patch": "hooks a library when it is imported",
+    "tokentrail.instrumentation.wire._base": "says what others do",
+    "tokentrail.semconv.pricing._base": "says what others do",
+}
+"""Modules of which no call runs anything."""
+
+GUARDS: Final[Mapping[str, frozenset[str]]] = {
+    "tokentrail.instrumentation.context": frozenset(
+        {
+            *("session", "user", "properties", "prompt"),
+            *("_Scope.__init__", "_Scope.__enter__", "_Scope.__exit__", "detach"),
+        }
     ),
-    (
-        exchange.Exchange,
-        (
-            *("__init__", "enter", "leave", "respond", "chunk", "fail", "finish", "close", "work"),
-            *("_describe_start", "_keeps_content", "_base_outcome", "_read_response", "_stream_exit"),
-            *("_read_request", "_record", "give_way", "settle", "_start_span", "_take_failed_attempt"),
-        ),
+    "tokentrail.instrumentation.deferred": frozenset({"_run"}),
+    "tokentrail.instrumentation.patch._base": frozenset({"watcher", "begin", "enter", "leave", "fail"}),
+    "tokentrail.instrumentation.patch._aiohttp_body": frozenset({"close", "_Watch.__del__"}),
+    "tokentrail.instrumentation.patch._usage": frozenset({"Hiding.feed", "Hiding.end"}),
+    "tokentrail.instrumentation.patch._urllib3_usage": frozenset(
+        {
+            *("ShownFile.__getattr__", "ShownFile.read", "ShownFile.read1", "ShownFile.pieces"),
+            *("ShownFile.isclosed", "ShownFile.closed", "ShownFile.close", "ShownFile._take", "ShownFile._give"),
+        }
     ),
-    (exchange, ("current_tags", "detach", "claim_owner", "before_end", "describe", "_is_cancellation", "_since")),
-    (exchange, ("BodyReader",)),
-    (owner, ("find_owner", "attributes_of")),
-    (record.Recorder, ("start", "finish", "enrich", "_content", "_emit")),
-    (
-        record,
-        (
-            *("_attributes", "_usage_attributes", "_stream_attributes", "_cost_attributes", "_error"),
-            *("clean", "redact"),
-        ),
+    "tokentrail.instrumentation.patch.aiohttp_client": frozenset(
+        {
+            *("_begin", "_take_off_metadata"),
+            *("_Call.start_request", "_Call.follow", "_Call.end"),
+        }
     ),
-    (body.BodyReader, ("__init__", "feed", "finish", "_read_events")),
-    (sse.SseDecoder, ("__init__", "feed", "flush")),
-    (coding, ("decoder",)),
-    (openai_chat.OpenAIChat, ("recognises", "read_request", "read_content", "reader")),
-    (openai_chat.ChatReader, ("feed_event", "feed_body", "result")),
-    (anthropic_messages.AnthropicMessages, ("recognises", "read_request", "read_content", "reader")),
-    (anthropic_messages.MessagesReader, ("feed_event", "feed_body", "result")),
-    (endpoints, ("match", "parse")),
-    (headers, ("read_request", "read_response", "retry_count", "_to_tags", "_set_property")),
-    (context.Tags, ("over", "attributes")),
-    (content, ("dump",)),
-    (deferred.Deferred, ("submit", "_is_running")),
-    (processor, ("current_tags",)),
+    "tokentrail.instrumentation.patch.httpx_client": frozenset(
+        {
+            *("_begin", "_fail", "_observe", "_Call.__init__", "_Call.was_refused"),
+            *("_Around.__init__", "_Replay.__init__", "_Tee.shown", "_Tee.__del__"),
+        }
+    ),
+    "tokentrail.instrumentation.patch.urllib3_client": frozenset(
+        {"_begin", "_observe", "_watched", "_was_refused", "_Call.__init__", "_Watch.__del__"}
+    ),
+    "tokentrail.instrumentation.processor": frozenset(
+        f"ContextSpanProcessor.{name}" for name in ("on_start", "on_end", "force_flush", "shutdown")
+    ),
+    "tokentrail.instrumentation.threads": frozenset({"_Carried.__init__", "_Carried.__call__"}),
+}
+"""What the application, a library or the SDK calls itself: `protect` is in there, and what stands outside it cannot
+fail, as an assignment cannot."""
+
+GUARDED_THROUGHOUT: Final = frozenset(
+    {"tokentrail.instrumentation.patch._base", "tokentrail.instrumentation.processor"}
 )
-CASES = [(target, name) for target, names in PLACES for name in names]
+"""Modules of which calls run nothing but guards."""
+
+SAY_IT_OTHERWISE: Final = ("tokentrail.semconv.", "tokentrail.instrumentation.framing.coding")
+"""Whose failures are logged once in a process, as the price list's are, or told by the span, as a coding's are."""
+
+READING: Final = (
+    *("tokentrail.instrumentation.wire.", "tokentrail.instrumentation.framing.", "tokentrail.semconv."),
+    *("tokentrail.instrumentation.body", "tokentrail.instrumentation.content", "tokentrail.instrumentation.secrets"),
+)
+"""Modules that read bodies, and price what they say."""
+IN_MEMORY: Final = frozenset({"plain", "streamed"})
+"""Kinds of scenes without a connection."""
+DEFERRED: Final = tuple(
+    f"tokentrail.instrumentation.{name}"
+    for name in ("deferred", "exchange", "late_owner", "owner", "processor", "record")
+)
+"""Modules that differ when what can wait is done by another thread."""
+
+_hits: dict[bool, dict[str, list[Scene]]] = {}
 
 
-class InjectedError(Exception):
-    """What is raised in our code."""
+def _find_hits(world: World, defers: bool) -> Mapping[str, list[Scene]]:
+    """The scenes that call each function, `module:name`; where work is deferred, what does it is not seen."""
+    if defers not in _hits:
+        found: dict[str, list[Scene]] = {}
+        for scene in SCENES:
+            resolve._rate_card.cache_clear()
+            with called(CODES) as names:
+                seen = _play(scene, world)
+                world.spans.provider.force_flush()
+            assert seen == scene.expected[0], scene.name
+            for name in names:
+                found.setdefault(name, []).append(scene)
+        _hits[defers] = found
+    return _hits[defers]
 
 
-def name_of(value: object) -> str:
-    return value if isinstance(value, str) else str(getattr(value, "__name__", value)).removeprefix("tokentrail.")
+def _play(scene: Scene, world: World) -> object:
+    """What the application sees, in a context of its own, with nobody known to refuse us."""
+    observer = TokentrailInstrumentor()._observer
+    assert observer is not None
+    observer._refusing.clear()
+    return copy_context().run(scene.play, world)
 
 
-METADATA = {"Helicone-User-Id": "u", "Helicone-Property-Team": "core"}
+def _choose(found: Iterable[Scene], module: str, defers: bool) -> list[Scene]:
+    """One scene of each kind that is worth it: what reads bodies fails alike whoever the client is."""
+    kinds = {scene.kind: scene for scene in found}
+    in_memory = [scene for kind, scene in kinds.items() if kind in IN_MEMORY]
+    if module.startswith(READING) and in_memory:
+        return in_memory
+    return [scene for scene in kinds.values() if not defers or scene not in in_memory]
 
 
-async def _use(shell: Shell, server: SseServer, spans: Spans) -> list[object]:
-    """All kinds of calls, with what the application got of each."""
-    got: list[object] = []
-    refused = "http://127.0.0.1:1/v1/chat/completions"
-    claude = f"{server.url}/v1/messages"
-    server.script(
-        json_reply(CHAT_RESPONSE),
-        sse_reply(*WHOLE_STREAM),
-        sse_reply(*WHOLE_STREAM),
-        json_reply(CLAUDE_RESPONSE),
-        sse_reply(*CLAUDE_STREAM),
-        json_reply({"error": {"message": "later"}}, 503),
-        json_reply(CHAT_RESPONSE),
-        json_reply({"error": {"message": "later"}}, 503),
-    )
-    async with shell.client(headers=METADATA) as client:
-        handler = spans.provider.get_tracer("application")
-        with user("u-1"), session("s-1"), handler.start_as_current_span("handler"):
-            response = await shell.post(client, server.chat_url, json=CHAT_REQUEST)
-            got.append(response.json())
-            response = await shell.open(client, server.chat_url, json=STREAM_REQUEST)
-            got.append(await shell.read(response))
-            response = await shell.open(client, server.chat_url, json=STREAM_REQUEST)
-            await shell.first(response)
-            await shell.close(response)
-            response = await shell.post(client, claude, json=CLAUDE_REQUEST)
-            got.append(response.json())
-            response = await shell.open(client, claude, json={**CLAUDE_REQUEST, "stream": True})
-            got.append(await shell.read(response))
-            with pytest.raises(shell.library.ConnectError) as caught:
-                await shell.post(client, refused, json=CHAT_REQUEST)
-            got.append(type(caught.value))
-        # Owned by somebody else's span: an attempt and its retry, and an attempt that is the last.
-        for attempts in (2, 1):
-            with handler.start_as_current_span("call", attributes={"gen_ai.operation.name": "chat"}):
-                for _ in range(attempts):
-                    response = await shell.post(client, server.chat_url, json=CHAT_REQUEST)
-                    got.append(response.status_code)
-    return got
+@pytest.fixture
+def unraised(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was raised where nobody can catch it: in destructors, and at the bottom of threads."""
+    found: list[str] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda args: found.append(f"in a destructor: {args.exc_value!r}"))
+    monkeypatch.setattr(threading, "excepthook", lambda args: found.append(f"in a thread: {args.exc_value!r}"))
+    return found
 
 
-def expected(shell: Shell) -> list[object]:
-    streams = b"".join(WHOLE_STREAM), b"".join(CLAUDE_STREAM)
-    return [CHAT_RESPONSE, streams[0], CLAUDE_RESPONSE, streams[1], shell.library.ConnectError, 503, 200, 503]
+def test_every_module_is_on_the_path_or_it_is_said_why_not() -> None:
+    unknown = set(NOT_ON_THE_PATH) - set(MODULES)
+
+    assert not unknown
+    for module, names in GUARDS.items():
+        assert names <= FUNCTIONS[module].keys(), module
 
 
-@pytest.mark.parametrize("faulty", SHELLS[2:], ids=lambda shell: shell.name)
-@pytest.mark.parametrize(("target", "name"), CASES, ids=name_of)
+@pytest.mark.parametrize(
+    ("module", "defers"),
+    [*((module, False) for module in sorted(FUNCTIONS.keys() - NOT_ON_THE_PATH)), *((name, True) for name in DEFERRED)],
+    ids=lambda value: value if isinstance(value, str) else "deferred" if value else "at once",
+)
 def test_a_failure_of_ours_is_logged_once_and_felt_by_nobody(
-    faulty: Shell,
+    module: str,
+    defers: bool,
     instrument: Callable[..., Spans],
     server: SseServer,
+    unraised: list[str],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
-    target: Target,
-    name: str,
 ) -> None:
-    spans = instrument(capture=Capture.SPAN_AND_EVENT)
+    spans = instrument(capture=Capture.SPAN_AND_EVENT, defer=defers, baggage=True)
+    world = World(server, spans)
+    hits = _find_hits(world, defers)
     monkeypatch.setattr(guard, "strict", False)
-    calls = 0
+    functions = {name: function for name, function in FUNCTIONS[module].items() if name not in GUARDS.get(module, ())}
+    wrong: list[str] = []
+    broken_calls = 0
 
-    def fail(*args: object, **kwargs: object) -> Any:
-        nonlocal calls
-        calls += 1
-        raise InjectedError(f"in {name}")
-
-    with caplog.at_level(logging.WARNING), monkeypatch.context() as broken:
-        broken.setattr(target, name, fail)
-        for _ in range(2):
-            assert run(_use(faulty, server, spans)) == expected(faulty)
-        spans.provider.force_flush()
-    messages = [record.getMessage() for record in caplog.records if record.name == "tokentrail.instrumentation"]
+    for name, function in functions.items():
+        for scene in _choose(hits.get(f"{module}:{name}", ()), module, defers):
+            monkeypatch.setattr(guard, "_seen", set())
+            resolve._rate_card.cache_clear()
+            caplog.clear()
+            with caplog.at_level(logging.WARNING):
+                fault, problems = _break(function, scene, world)
+            problems += _judge_log(caplog.records, fault, module)
+            wrong += [f"{name} in {scene.name}: {problem}" for problem in (*problems, *unraised)]
+            unraised.clear()
+            broken_calls += fault.calls
+    resolve._rate_card.cache_clear()
     spans_before = len(spans.calls())
-    after = run(_use(faulty, server, spans))
+    healthy = [(scene.name, _play(scene, world) == scene.expected[0]) for scene in SCENES[:4]]
 
-    assert calls >= 2, "the place is not on the path: the test would prove nothing"
-    assert messages
-    assert len(messages) == len(set(messages))
-    assert [r for r in caplog.records if r.name != "tokentrail.instrumentation" and r.levelno >= logging.ERROR] == []
-    assert after == expected(faulty)
-    # More, where a response of the broken time is found by the garbage collector now.
-    assert len(spans.calls()) - spans_before >= 6
+    assert wrong == []
+    if not defers and module not in GUARDED_THROUGHOUT:
+        assert broken_calls, "nothing of the module is on the path: the test would prove nothing"
+    assert healthy == [(scene.name, True) for scene in SCENES[:4]]
+    assert len(spans.calls()) - spans_before >= 4 * 5
+
+
+def _break(function: FunctionType, scene: Scene, world: World) -> tuple[Fault, list[str]]:
+    """Play `scene` while `function` fails; what is wrong with what the application sees."""
+    problems: list[str] = []
+    with broken(function) as fault:
+        try:
+            for _ in range(2 if scene.kind in IN_MEMORY else 1):
+                if (seen := _play(scene, world)) not in scene.expected:
+                    problems.append(f"the application saw {seen!r:.300}")
+            world.spans.provider.force_flush()
+        except Exception as error:
+            problems.append(f"the application got {error!r}")
+    return fault, problems
+
+
+def _judge_log(records: list[logging.LogRecord], fault: Fault, module: str) -> list[str]:
+    said = [(record.name, record.getMessage()) for record in records if record.levelno >= logging.WARNING]
+    problems = [f"logged twice: {line}" for line in {line for line in said if said.count(line) > 1}]
+    problems += [f"logged by {name}: {message}" for name, message in said if not name.startswith("tokentrail.")]
+    if fault.calls and not said and not module.startswith(SAY_IT_OTHERWISE):
+        problems.append("nothing was logged")
+    return problems
 
 
 def test_under_test_a_failure_of_ours_is_raised(
@@ -185,17 +229,20 @@ def test_under_test_a_failure_of_ours_is_raised(
     def fail(*args: object) -> Any:
         raise InjectedError
 
+    async def scenario() -> None:
+        async with shell.client() as client:
+            await shell.post(client, server.chat_url, json=CHAT_REQUEST)
+
+    server.script(json_reply(CHAT_RESPONSE))
     monkeypatch.setattr(headers, "read_request", fail)
 
     with pytest.raises(InjectedError):
-        run(_use(shell, server, spans))
+        run(scenario())
 
 
 def test_an_exception_whose_text_cannot_be_had_is_recorded_by_its_name(
     shell: Shell, spans: Spans, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from support.span_log import attributes
-
     class WordlessError(Exception):
         def __str__(self) -> str:
             raise InjectedError
@@ -213,3 +260,53 @@ def test_an_exception_whose_text_cannot_be_had_is_recorded_by_its_name(
     run(scenario())
 
     assert "WordlessError" in attributes(spans.one())["error.type"]
+
+
+def test_a_value_whose_text_cannot_be_had_is_no_property_and_does_no_harm(
+    spans: Spans, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Wordless:
+        def __str__(self) -> str:
+            raise InjectedError
+
+    monkeypatch.setattr(guard, "strict", False)
+    seen: list[Any] = []
+
+    tracer = spans.provider.get_tracer("application")
+    with session("s-1"), properties(team=Wordless()), tracer.start_as_current_span("work") as span:
+        seen.append(dict(getattr(span, "attributes", {})))
+
+    assert seen == [{"session.id": "s-1", "tokentrail.session.path": "/"}]
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert current_tags() is NO_TAGS
+
+
+@pytest.mark.parametrize("coding", ["", "gzip"])
+@pytest.mark.parametrize("fails_at", range(4))
+def test_a_filter_that_fails_anywhere_has_lost_nothing(
+    coding: str, fails_at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = b"".join((ROLE, *WORDS, STOP, USAGE, DONE))
+    sent = gzip.compress(stream) if coding else stream
+    pieces = [sent[start : start + 50] for start in range(0, len(sent), 50)]
+    hide = stream_usage.UsageFilter(coding)
+    calls = 0
+
+    def fail_some_time(event: bytes) -> bool:
+        nonlocal calls
+        calls += 1
+        if calls > fails_at:
+            raise InjectedError
+        return False
+
+    monkeypatch.setattr(stream_usage, "_is_usage_only", fail_some_time)
+    shown = b""
+    for piece in pieces:
+        try:
+            shown += hide.feed(piece)
+        except InjectedError:
+            shown += hide.give_up(piece)
+    shown += hide.flush()
+
+    assert calls == fails_at + 1
+    assert shown == stream

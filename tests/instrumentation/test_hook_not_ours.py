@@ -94,7 +94,7 @@ def test_an_upload_in_parts_is_sent_as_it_is(shell: Shell, spans: Spans, server:
 def test_a_multipart_upload_is_sent_as_it_is(shell: Shell, spans: Spans, server: SseServer) -> None:
     server.script(json_reply(CHAT_RESPONSE))
 
-    call(shell, server, "/v1/audio/transcriptions", files={"file": b"RIFF"}, data={"model": "whisper-1"})
+    call(shell, server, "/v1/files", files={"file": b"RIFF"}, data={"model": "whisper-1", "prompt": "x"})
     call(shell, server, files={"file": b"RIFF"})
 
     assert b"RIFF" in server.requests[0].body

@@ -233,7 +233,7 @@ def test_many_first_calls_at_once_attach_one_processor(monkeypatch: pytest.Monke
     import time
 
     from tokentrail.instrumentation.config import Config
-    from tokentrail.instrumentation.exchange import Observer
+    from tokentrail.instrumentation.observer import Observer
     from tokentrail.instrumentation.record import Recorder
 
     prepared: list[int] = []
@@ -256,3 +256,19 @@ def test_many_first_calls_at_once_attach_one_processor(monkeypatch: pytest.Monke
 
 def test_it_asks_for_no_client_library() -> None:
     assert TokentrailInstrumentor().instrumentation_dependencies() == ()
+
+
+def test_the_price_list_is_read_when_a_client_library_is_imported_and_by_that_thread(tmp_path: Path) -> None:
+    script = """
+        import json, sys, threading
+        import tokentrail.semconv.pricing as pricing
+        from tokentrail.instrumentation import TokentrailInstrumentor
+
+        TokentrailInstrumentor().instrument()
+        before = "genai_prices" in sys.modules
+        import httpx
+        # Never in the background: half an import, in sys.modules, is what the SDKs of other threads would find.
+        print(json.dumps({"before": before, "after": "genai_prices.data" in sys.modules}))
+    """
+
+    assert in_a_process(script, tmp_path) == {"before": False, "after": True}

@@ -174,11 +174,11 @@ def test_an_index_beyond_what_providers_have_is_the_first(value: object, expecte
 
 FINISH_REASONS = {
     "stop": "stop end_turn stop_sequence STOP COMPLETE eos eos_token completed",
-    "length": "length max_tokens MAX_TOKENS max_output_tokens model_length model_context_window_exceeded",
+    "length": "length max_tokens MAX_TOKENS max_output_tokens model_length model_context_window_exceeded ERROR_LIMIT",
     "tool_call": "tool_call tool_calls tool-calls tool_use function_call TOOL_CALL",
     "content_filter": "content_filter content-filter content_filtered SAFETY RECITATION BLOCKLIST PROHIBITED_CONTENT "
-    "SPII IMAGE_SAFETY refusal guardrail_intervened",
-    "error": "error ERROR failed cancelled MALFORMED_FUNCTION_CALL",
+    "SPII IMAGE_SAFETY refusal guardrail_intervened ERROR_TOXIC",
+    "error": "error ERROR failed cancelled MALFORMED_FUNCTION_CALL USER_CANCEL TIMEOUT",
 }
 
 

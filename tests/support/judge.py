@@ -12,8 +12,11 @@ from support.otlp_sink import SentSpan
 Row = Mapping[str, Any]
 """A row in the field names of the API."""
 
-BILLABLE: Final = frozenset({"chat", "text_completion", "generate_content", "embeddings"})
+BILLABLE: Final = frozenset({"chat", "text_completion", "generate_content", "embeddings", "rerank"})
 """Operations whose spans are counted for cost."""
+
+_GENERATING: Final = frozenset({"chat", "text_completion", "generate_content"})
+"""Operations that have messages: what was asked, and what was generated."""
 
 _EXACT: Final = (
     "operation",
@@ -86,6 +89,17 @@ def differences(expected: Expected, row: Row, *, zero_breakdowns: bool = False) 
     return [line for line in found if line]
 
 
+def modality_differences(expected: Expected, span: SentSpan) -> list[str]:
+    """What `span` says otherwise of audio and image tokens: a row has no field for them."""
+    found = []
+    for modality in ("audio", "image"):
+        for direction in ("input", "output"):
+            name = f"gen_ai.usage.{modality}.{direction}_tokens"
+            want = (expected.modalities or {}).get(f"{modality}.{direction}")
+            found.append(_difference(name, want, span.attributes.get(name)))
+    return [line for line in found if line]
+
+
 def row_of(span: SentSpan) -> tuple[Row, list[str]]:
     """The span in the field names of a row, and its attributes whose values have another type than they should."""
     row: dict[str, Any] = {"stream": False, "error_message": span.status_message}
@@ -148,7 +162,7 @@ def _short(value: object) -> str:
 def _timing(expected: Expected, row: Row) -> Iterable[str]:
     for name in ("ttft_ms", "time_to_first_chunk_ms"):
         value = row.get(name)
-        if not expected.stream:
+        if not expected.stream or expected.status >= 400:
             yield _difference(name, None, value)
         elif not isinstance(value, int | float) or value < 0:
             yield f"{name}: a stream has one, got {value!r}"
@@ -157,7 +171,7 @@ def _timing(expected: Expected, row: Row) -> Iterable[str]:
 def _content(expected: Expected, row: Row) -> Iterable[str]:
     outputs = _parsed(row.get("output_messages"))
     choices = [_choice(message) for message in outputs]
-    if expected.operation == "chat":
+    if expected.operation in _GENERATING:
         yield _difference("output messages", list(expected.choices), choices)
         yield _difference("roles of the output", {"assistant"} if choices else set(), {m.get("role") for m in outputs})
         inputs = _parsed(row.get("input_messages"))

@@ -12,6 +12,8 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
 from support.backend_process import http_request
 
+SERVICE = "service.name"
+
 
 @dataclass(frozen=True, slots=True)
 class SentSpan:
@@ -25,6 +27,10 @@ class SentSpan:
     status_code: int
     """0 unset, 1 ok, 2 error."""
     status_message: str
+    service: str = ""
+    """`service.name` of the resource."""
+    connection: int = 0
+    """The sender's port: spans with the same one came over the same connection."""
 
 
 class OtlpSink(ThreadingHTTPServer):
@@ -46,7 +52,7 @@ class OtlpSink(ThreadingHTTPServer):
         """What `OTEL_EXPORTER_OTLP_ENDPOINT` is set to."""
         return f"http://127.0.0.1:{self.server_port}"
 
-    def keep(self, request: ExportTraceServiceRequest) -> None:
+    def keep(self, request: ExportTraceServiceRequest, connection: int = 0) -> None:
         """Keep the spans of an export request."""
         spans = [
             SentSpan(
@@ -56,6 +62,10 @@ class OtlpSink(ThreadingHTTPServer):
                 attributes={pair.key: _value(pair.value) for pair in span.attributes},
                 status_code=span.status.code,
                 status_message=span.status.message,
+                service=next(
+                    (pair.value.string_value for pair in resource_spans.resource.attributes if pair.key == SERVICE), ""
+                ),
+                connection=connection,
             )
             for resource_spans in request.resource_spans
             for scope_spans in resource_spans.scope_spans
@@ -109,7 +119,7 @@ class _Handler(BaseHTTPRequestHandler):
             status, answer = sent.status, sent.body
         if self.headers.get("content-encoding") == "gzip":
             body = decompress(body, 16 + MAX_WBITS)
-        self.server.keep(ExportTraceServiceRequest.FromString(body))
+        self.server.keep(ExportTraceServiceRequest.FromString(body), self.client_address[1])
         self.send_response(status)
         self.send_header("content-type", "application/x-protobuf")
         self.send_header("content-length", str(len(answer)))

@@ -2,7 +2,8 @@
 
 A request names the exchange to answer with in the header `x-replay-key`, and itself in `x-replay-call`. Streams come in
 many small pieces, cut where a careless reader breaks: in the middle of lines, of JSON strings and of UTF-8 sequences.
-Part of the answers is compressed, when the client accepts gzip.
+Part of the answers is compressed, when the client accepts gzip. A client that asks for the usage of a stream, as the
+recorded one did not, is told one (`usage_question`).
 """
 
 import random
@@ -15,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
 from typing import Final
 
+from support import usage_question
 from support.wire import Exchange
 
 KEY_HEADER: Final = "x-replay-key"
@@ -87,10 +89,13 @@ def is_compressed(exchange: Exchange) -> bool:
     return zlib.crc32(exchange.key.encode()) % 3 == 0
 
 
-def pieces(exchange: Exchange, *, compressed: bool) -> list[bytes]:
-    """The body as it is cut for sending, the same at every call; joined, it is what a client reads raw."""
-    body = exchange.response_body
-    cut = list(_cut(body, random.Random(exchange.key))) if exchange.is_sse else [body]
+def pieces(exchange: Exchange, *, compressed: bool, body: bytes | None = None) -> list[bytes]:
+    """The body as it is cut for sending, the same at every call; joined, it is what a client reads raw.
+
+    It is the recorded one, unless another `body` is given.
+    """
+    body = exchange.response_body if body is None else body
+    cut = list(_cut(body, random.Random(exchange.key))) if exchange.is_stream else [body]
     if not compressed:
         return cut
     compressor = zlib.compressobj(6, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
@@ -125,27 +130,27 @@ class _Handler(BaseHTTPRequestHandler):
         if exchange is None:
             self.send_error(421, f"no exchange {key!r}")
             return
-        self._answer(exchange)
+        self._answer(exchange, usage_question.answer(exchange, body))
 
-    def _answer(self, exchange: Exchange) -> None:
+    def _answer(self, exchange: Exchange, answer: bytes) -> None:
         compressed = is_compressed(exchange) and "gzip" in self.headers.get("accept-encoding", "")
-        body = pieces(exchange, compressed=compressed)
+        body = pieces(exchange, compressed=compressed, body=answer)
         self.send_response_only(exchange.status)
         for name, value in exchange.response_headers.items():
             self.send_header(name, value)
         if compressed:
             self.send_header("content-encoding", "gzip")
-        if exchange.is_sse:
+        if exchange.is_stream:
             self.send_header("transfer-encoding", "chunked")
         else:
             self.send_header("content-length", str(sum(map(len, body))))
         self.end_headers()
         for piece in body:
-            if exchange.is_sse:
+            if exchange.is_stream:
                 self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece) if piece else b"")
             else:
                 self.wfile.write(piece)
-        if exchange.is_sse:
+        if exchange.is_stream:
             self.wfile.write(b"0\r\n\r\n")
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the base class's

@@ -104,9 +104,9 @@ class SseServer(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving() -> Iterator[SseServer]:
-    """A server for the duration of the block."""
-    server = SseServer()
+def serving(server: SseServer | None = None) -> Iterator[SseServer]:
+    """A server, or this very one, for the duration of the block."""
+    server = server or SseServer()
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, name="sse-server")
     thread.start()
     try:

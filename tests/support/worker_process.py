@@ -10,6 +10,8 @@ from typing import Any, Final
 
 _TESTS: Final = Path(__file__).parents[1]
 _TIMEOUT_S: Final = 120
+_VENDORS: Final = ("OPENAI_", "ANTHROPIC_", "GOOGLE_", "GEMINI_", "AWS_", "OLLAMA_", "MISTRAL_", "CO_API_")
+"""Prefixes of what the vendors' SDKs read from the environment."""
 
 
 def run(
@@ -47,7 +49,7 @@ def _environment(otlp_endpoint: str | None, python_path: Iterable[str]) -> dict[
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("OTEL_", "TOKENTRAIL_", "OPENAI_", "ANTHROPIC_")) or name == "TOKENTRAIL_WIRE"
+        if not name.startswith(("OTEL_", "TOKENTRAIL_", *_VENDORS)) or name == "TOKENTRAIL_WIRE"
     }
     kept["PYTHONPATH"] = os.pathsep.join([*python_path, str(_TESTS)])
     if otlp_endpoint is not None:

@@ -21,7 +21,7 @@ class Row:
     service: str
     environment: str
     kind: str
-    """`llm`, `embedding` or `rerank`."""
+    """`llm`, `embedding`, `rerank` or `moderation`."""
     operation: str
     provider: str
     request_model: str

@@ -1,18 +1,21 @@
 """Reading a response body from the bytes that went by: content coding, framing, wire format.
 
-    bytes --coding--> bytes --framing--> events --wire.Reader--> Response   text/event-stream and its like
-    bytes --coding--> one JSON document ------wire.Reader--> Response       anything else
+    bytes --coding--> bytes --framing--> events --wire.Reader--> Response   text/event-stream and its like, and
+                                                                            the array an endpoint streams
+    bytes --coding--> one JSON document ------wire.Reader--> Response       anything else, but for a text or an audio
+                                                                            file of an endpoint that answers with one
 
 Events are read as they come, so that a stream of any length takes little memory; a document is read when it is whole.
 """
 
-import json
 from collections.abc import Iterable
 
 from tokentrail.instrumentation.framing import FRAMINGS, coding
 from tokentrail.instrumentation.framing._base import Event, Framing
+from tokentrail.instrumentation.framing.json_array import JsonArrayDecoder
 from tokentrail.instrumentation.framing.sse import SseDecoder
-from tokentrail.instrumentation.wire._base import Reader, Response
+from tokentrail.instrumentation.wire._base import RawReader, Reader, Response
+from tokentrail.instrumentation.wire._json import parse
 
 _SSE_STARTS = (b"data:", b"event:", b"id:", b"retry:", b":")
 
@@ -20,7 +23,10 @@ _SSE_STARTS = (b"data:", b"event:", b"id:", b"retry:", b":")
 class BodyReader:
     """Reads one body, fed in pieces with the time each was seen. Not thread-safe; raises nothing on bad bytes."""
 
-    def __init__(self, reader: Reader, content_type: str, content_encoding: str, max_bytes: int) -> None:
+    def __init__(
+        self, reader: Reader, content_type: str, content_encoding: str, max_bytes: int, *, streams: bool = False
+    ) -> None:
+        """`streams` when the endpoint answers with a stream: a JSON array is one then, of its elements."""
         self.problem = ""
         """Why the body was not read in full: `undecodable`, `too_large`; empty when it was."""
         self.first_chunk_ticks: int | None = None
@@ -32,13 +38,19 @@ class BodyReader:
         self._framing: Framing | None = None
         self._document = bytearray()
         self._undecided = True
+        self._streams = streams
         self._head = b""
-        media_type = content_type.partition(";")[0].strip().lower()
+        self._raw: RawReader | None = None
+        self._is_kept = True
+        self._passed_bytes = 0
+        self._media_type = media_type = content_type.partition(";")[0].strip().lower()
         if (framing := FRAMINGS.get(media_type)) is not None:
             self._framing = framing()
             self._undecided = False
-        elif "json" in media_type:
+        elif "json" in media_type and not streams:
             self._undecided = False
+        elif media_type and not streams and isinstance(reader, RawReader):
+            self._raw, self._is_kept, self._undecided = reader, reader.wants(media_type), False
         try:
             self._decoder = coding.decoder(content_encoding)
         except LookupError:
@@ -46,9 +58,14 @@ class BodyReader:
             self.problem = "undecodable"
 
     @property
+    def has_times(self) -> bool:
+        """True when it does not matter any more when bytes were seen."""
+        return self.first_token_ticks is not None or not (self._undecided or self.is_stream)
+
+    @property
     def is_stream(self) -> bool:
-        """True for a body of events."""
-        return self._framing is not None
+        """True for a body of events, and for one of an endpoint that streams while nothing of it tells otherwise."""
+        return self._framing is not None or (self._streams and self._undecided)
 
     def feed(self, ticks: int, data: bytes) -> None:
         """Take in `data`, seen at `ticks`."""
@@ -64,6 +81,8 @@ class BodyReader:
             data = self._decide(data)
         if self._framing is not None:
             self._read_events(ticks, self._framing.feed(data))
+        elif not self._is_kept:
+            self._passed_bytes += len(data)
         elif len(self._document) + len(data) > self._max_bytes:
             self.problem = "too_large"
             self._document.clear()
@@ -74,6 +93,9 @@ class BodyReader:
         """What the body said; it has ended, or will not be read further, at `ticks`."""
         if self._framing is not None:
             self._read_events(ticks, self._framing.flush())
+        elif self._raw is not None:
+            if not self.problem:
+                self._raw.feed_raw(self._media_type, bytes(self._document), self._passed_bytes + len(self._document))
         elif self._document or self._head:
             self._read_document(self._document + self._head)
         return self._reader.result()
@@ -84,6 +106,8 @@ class BodyReader:
         start = data.removeprefix(b"\xef\xbb\xbf").lstrip()[: max(map(len, _SSE_STARTS))]
         if start.startswith(_SSE_STARTS):
             self._framing = SseDecoder()
+        elif self._streams and start.startswith(b"["):
+            self._framing = JsonArrayDecoder()
         elif len(data) <= self._max_bytes and any(name.startswith(start) for name in _SSE_STARTS):
             self._head = data
             return b""
@@ -92,7 +116,7 @@ class BodyReader:
 
     def _read_document(self, data: bytearray) -> None:
         try:
-            document = json.loads(data)
+            document = parse(data)
         except (ValueError, RecursionError):
             self.problem = self.problem or "undecodable"
             return
@@ -112,3 +136,5 @@ class BodyReader:
                 continue
             if carries_output and self.first_token_ticks is None:
                 self.first_token_ticks = ticks
+                if isinstance(self._framing, SseDecoder):
+                    self._framing.skips = getattr(self._reader, "skips", None)

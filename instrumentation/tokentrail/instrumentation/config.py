@@ -18,15 +18,19 @@ CAPTURE_CONTENT: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 STRIP_HEADERS: Final = "TOKENTRAIL_STRIP_HEADERS"
 """Take `Helicone-*` and `Tokentrail-*` headers that were understood off the request before it leaves. Default true."""
 BAGGAGE: Final = "TOKENTRAIL_BAGGAGE"
-"""Read user, session, properties and prompt from OpenTelemetry baggage too. Default false: baggage may be foreign."""
+"""Pass user, session, properties and prompt on in OpenTelemetry baggage, and read them from it. Default false: what is
+there may be foreign, and what is sent goes to every service but those of models."""
 MAX_BODY_BYTES: Final = "TOKENTRAIL_MAX_CALL_BODY_BYTES"
 """Largest request or plain response body that is read, bytes. Default 16 MiB; streams are read in parts, any length."""
 MAX_PART_BYTES: Final = "TOKENTRAIL_MAX_PART_BYTES"
 """Longest text of one captured message part, bytes of UTF-8. Default 32 KiB."""
 MAX_CONTENT_BYTES: Final = "TOKENTRAIL_MAX_CONTENT_BYTES"
-"""Largest captured content attribute of a span, bytes of JSON. Default 256 KiB."""
+"""Largest captured content of a span, all its content attributes together, bytes of JSON. Default 256 KiB."""
 DEFER: Final = "TOKENTRAIL_DEFER"
 """Read bodies in a background thread after the application has them. Default true."""
+
+STREAM_USAGE: Final = "TOKENTRAIL_STREAM_USAGE"
+"""Ask for a stream's usage where it comes only on request, and hide it from who did not ask. Default true."""
 
 
 class Capture(Enum):
@@ -59,6 +63,7 @@ class Config:
     max_part_bytes: int = 32 * 1024
     max_content_bytes: int = 256 * 1024
     defer: bool = True
+    stream_usage: bool = True
 
 
 def read(environ: Mapping[str, str] = os.environ) -> Config:
@@ -78,6 +83,7 @@ def read(environ: Mapping[str, str] = os.environ) -> Config:
         max_part_bytes=_size(environ, MAX_PART_BYTES, default.max_part_bytes),
         max_content_bytes=max_content_bytes,
         defer=_flag(environ, DEFER, default.defer),
+        stream_usage=_flag(environ, STREAM_USAGE, default.stream_usage),
     )
 
 

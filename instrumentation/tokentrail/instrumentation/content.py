@@ -9,7 +9,9 @@ import hashlib
 import json
 import math
 import re
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -17,12 +19,17 @@ Part = Mapping[str, object]
 Message = Mapping[str, object]
 
 _MIN_PART_BYTES: Final = 256
+_EMPTY_BYTES: Final = sys.getsizeof("")
 _MAX_DEPTH: Final = 64
 """What is nested deeper is left out: Python can neither walk nor write JSON of any depth."""
 _TEXTS: Final = ("content", "arguments", "response")
 """Fields of parts that hold a text as long as it came."""
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
 _MIME_TYPE: Final = re.compile(r"[\w.+\-]{1,64}/[\w.+\-]{1,64}")
+_LENIENT: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
+_STRICT: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+MIN_BYTES: Final = 2
+"""The least that `dump` can be asked for: an empty list."""
 MAX_TEXT_CHARS: Final = 4 * 1024 * 1024
 """Longest text that is assembled from the deltas of a stream, characters."""
 
@@ -119,26 +126,50 @@ def message(role: str, parts: Sequence[Part]) -> Message:
 
 
 def dump(items: Sequence[Mapping[str, object]], max_part_bytes: int, max_bytes: int) -> str:
-    """`items` (messages or parts) as JSON of at most `max_bytes` UTF-8 bytes (two are the least), always valid.
+    """What `encode` gives, as text."""
+    return str(encode(items, max_part_bytes, max_bytes), "utf-8")
+
+
+def encode(items: Sequence[Mapping[str, object]], max_part_bytes: int, max_bytes: int) -> bytes:
+    """`items` (messages or parts) as JSON in UTF-8 of at most `max_bytes` (`MIN_BYTES` or more), always valid.
 
     Texts over `max_part_bytes` are cut. If that is not enough they are cut shorter, and then items are dropped from
     the front, the oldest first, with a message or part of type `omitted` that says how many.
     """
+    if (small := _encode_small(items, min(max_part_bytes, max_bytes))) is not None:
+        return small
     encoded = _encode([_bounded(item, max_part_bytes) for item in items])
     part_bytes = max_part_bytes
-    while _size(encoded) > max_bytes and part_bytes > _MIN_PART_BYTES:
+    while len(encoded) > max_bytes and part_bytes > _MIN_PART_BYTES:
         part_bytes = max(part_bytes // 4, _MIN_PART_BYTES)
         encoded = _encode([_bounded(item, part_bytes) for item in items])
-    if _size(encoded) <= max_bytes:
+    if len(encoded) <= max_bytes:
         return encoded
     return _newest([_bounded(item, part_bytes) for item in items], max_bytes)
 
 
-def _newest(items: list[object], max_bytes: int) -> str:
+def _encode_small(items: Sequence[Mapping[str, object]], max_bytes: int) -> bytes | None:
+    """`items` as JSON when all of it is no longer than one part may be, so that nothing need be cut; else `None`."""
+    rough = 0
+    for item in items:
+        parts = item.get("parts")
+        for part in parts if isinstance(parts, list) else (item,):
+            text = part.get("content") if isinstance(part, Mapping) else None
+            rough += len(text) if isinstance(text, str) else 0
+    if rough > max_bytes:
+        return None
+    try:
+        encoded = _STRICT(items).encode("utf-8")
+    except (ValueError, TypeError, RecursionError):  # not JSON yet, half a surrogate pair, or nested without end
+        return None
+    return encoded if len(encoded) <= max_bytes and encoded.count(b"[") < _MAX_DEPTH else None
+
+
+def _newest(items: list[object], max_bytes: int) -> bytes:
     kept: list[object] = []
     room = max_bytes - 100  # for the brackets and the note below
     for item in reversed(items):
-        room -= _size(_encode(item)) + 1
+        room -= len(_encode(item)) + 1
         if room < 0:
             break
         kept.append(item)
@@ -146,7 +177,7 @@ def _newest(items: list[object], max_bytes: int) -> str:
     if any(isinstance(item, Mapping) and "parts" in item for item in items[:1]):
         note = message("system", [note])
     encoded = _encode([note, *reversed(kept)])
-    return encoded if _size(encoded) <= max_bytes else "[]"
+    return encoded if len(encoded) <= max_bytes else b"[]"
 
 
 def _bounded(value: object, max_bytes: int, depth: int = 0) -> object:
@@ -155,8 +186,10 @@ def _bounded(value: object, max_bytes: int, depth: int = 0) -> object:
         return _cut(value, max_bytes)
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)  # Python reads NaN in JSON, which is not JSON
-    if not isinstance(value, (Mapping, Sequence)):
+    if value is None or isinstance(value, (int, float)):
         return value
+    if not isinstance(value, (Mapping, Sequence)) or isinstance(value, (bytes, bytearray)):
+        return str(value)  # came from no JSON
     if depth == _MAX_DEPTH:
         return "[nested too deep]"
     if isinstance(value, Sequence):
@@ -172,17 +205,17 @@ def _bounded(value: object, max_bytes: int, depth: int = 0) -> object:
 
 
 def _cut(value: str, max_bytes: int) -> str:
-    if len(value) * 4 <= max_bytes:
+    # Python keeps a text in one, two or four bytes a character, which are at most two, three or four of UTF-8.
+    if len(value) + sys.getsizeof(value) - _EMPTY_BYTES <= max_bytes or len(value) * 4 <= max_bytes:
         return value
     raw = value.encode("utf-8", "replace")
     return value if len(raw) <= max_bytes else raw[:max_bytes].decode("utf-8", "ignore")
 
 
-def _encode(value: object) -> str:
-    encoded = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+def _encode(value: object) -> bytes:
+    # The serializer of pydantic, where an SDK has loaded it, takes a sixth of the time; it refuses what needs care.
+    if (core := sys.modules.get("pydantic_core")) is not None:
+        with suppress(Exception):
+            return bytes(core.to_json(value))
     # Half of a surrogate pair, which JSON allows, is no UTF-8 and becomes `?`.
-    return encoded if encoded.isascii() else encoded.encode("utf-8", "replace").decode("utf-8")
-
-
-def _size(encoded: str) -> int:
-    return len(encoded) if encoded.isascii() else len(encoded.encode("utf-8"))
+    return _LENIENT(value).encode("utf-8", "replace")

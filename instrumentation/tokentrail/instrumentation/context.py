@@ -4,23 +4,26 @@
         with session(path="search"):          # same session, path /plan/search
             client.chat.completions.create(...)
 
-The values live in the OpenTelemetry context, so they follow it: into tasks, into `asyncio.to_thread`, and into threads
-where the context is passed on. Each of the four is a context manager and a decorator, for plain functions, coroutine
-functions, generators and asynchronous generators; one object may be used many times, also at once.
+The values live in the OpenTelemetry context, so they follow it: into tasks, and into threads where it is carried there
+(`threads`); with `TOKENTRAIL_BAGGAGE`, into other processes too, but not to providers of models. Each of the four is a
+context manager and a decorator, for plain functions, coroutine functions, generators and asynchronous generators; one
+object may be used many times, also at once.
 """
 
 import contextvars
 import functools
 import inspect
+import re
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
-from types import TracebackType
 from typing import Any, Final, ParamSpec, TypeVar, cast
+from urllib.parse import quote_plus
 
 from opentelemetry import baggage
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
+from tokentrail.instrumentation.guard import protect
 from tokentrail.semconv import genai
 
 P = ParamSpec("P")
@@ -31,6 +34,11 @@ _KEY: Final = otel_context.create_key("tokentrail-tags")
 MAX_PROPERTIES: Final = 64
 MAX_KEY_BYTES: Final = 256
 MAX_VALUE_BYTES: Final = 4096
+MAX_BAGGAGE_ENTRIES: Final = 64
+"""In all, those of others included, as the next: what W3C Baggage (section 3.3.2) has every platform pass on."""
+MAX_BAGGAGE_BYTES: Final = 8192
+MAX_BAGGAGE_ENTRY_BYTES: Final = 4096
+"""Of a name and its encoded value: what OpenTelemetry's propagator takes in (1.45)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +59,8 @@ class Tags:
 
         Session id, name and path belong together, as do a prompt's name and version: they are not mixed.
         """
+        if self is NO_TAGS or below is NO_TAGS:
+            return below if self is NO_TAGS else self
         session = self if self.session_id else below
         prompt = self if self.prompt_name else below
         return Tags(
@@ -66,6 +76,8 @@ class Tags:
 
     def attributes(self) -> dict[str, str]:
         """Span attributes; unknown fields have none."""
+        if self is NO_TAGS:
+            return {}
         named = (
             (genai.USER_ID, self.user),
             (genai.SESSION_ID, self.session_id),
@@ -127,6 +139,71 @@ def baggage_tags(context: Context | None = None) -> Tags:
     )
 
 
+_BAGGAGE_NAMES: Final = frozenset(
+    {
+        *(genai.USER_ID, genai.SESSION_ID, genai.SESSION_NAME, genai.SESSION_PATH),
+        *(genai.CONVERSATION_ID, genai.PROMPT_NAME, genai.PROMPT_VERSION),
+    }
+)
+_BAGGAGE_NAME: Final = re.compile(r"[\w!#$&'*.^`|~-]+", re.ASCII)
+"""A token, without what is decoded on arrival: the propagator has not always encoded names."""
+_uses_baggage = False
+
+
+def use_baggage(on: bool) -> None:
+    """Whether scopes put their values into baggage, and find those of another process there. Off until told."""
+    global _uses_baggage
+    _uses_baggage = on
+
+
+def with_baggage(tags: Tags, context: Context) -> Context:
+    """`context` with `tags` in its baggage, in place of those there, beside the entries of others.
+
+    What does not fit into the limits is left out, and so is a property whose name cannot be sent as it is.
+    """
+    context = _without_own(context)
+    others = baggage.get_all(context).items()
+    count, size = len(others), sum(_entry_bytes(key, str(value)) + 1 for key, value in others)
+    for key, value in tags.attributes().items():
+        entry_bytes = _entry_bytes(key, value)
+        if count == MAX_BAGGAGE_ENTRIES:
+            break
+        fits = entry_bytes <= MAX_BAGGAGE_ENTRY_BYTES and size + entry_bytes <= MAX_BAGGAGE_BYTES
+        if fits and _BAGGAGE_NAME.fullmatch(key):
+            context = baggage.set_baggage(key, value, context)
+            count, size = count + 1, size + entry_bytes + 1
+    return context
+
+
+def without_baggage(context: Context) -> Context:
+    """`context` to call a model in: a provider is not told of users and sessions, spans below still are.
+
+    The same one where baggage is not used or has nothing of ours; entries of others stay.
+    """
+    if not _uses_baggage:
+        return context
+    bare = _without_own(context)
+    if bare is context:
+        return context
+    return otel_context.set_value(_KEY, current_tags(context).over(baggage_tags(context)), bare)
+
+
+def _without_own(context: Context) -> Context:
+    entries = baggage.get_all(context)
+    names = [name for name in entries if name not in _BAGGAGE_NAMES and not name.startswith(genai.PROPERTY_PREFIX)]
+    if len(names) == len(entries):
+        return context
+    context = baggage.clear(context)
+    for name in names:
+        context = baggage.set_baggage(name, entries[name], context)
+    return context
+
+
+def _entry_bytes(key: str, value: str) -> int:
+    """As sent: name, equals sign, encoded value."""
+    return len(quote_plus(key, errors="replace")) + 1 + len(quote_plus(value, errors="replace"))
+
+
 def bounded(properties: Mapping[str, str]) -> dict[str, str]:
     """`properties` within the limits: the first `MAX_PROPERTIES`, keys and values cut to their bytes of UTF-8."""
     kept: dict[str, str] = {}
@@ -167,21 +244,24 @@ class _Scope:
         self._change = change
 
     def __enter__(self) -> None:
-        tags = self._change(current_tags())
-        token = otel_context.attach(otel_context.set_value(_KEY, tags))
-        _entered.set((*_entered.get(), (self, token)))
+        with protect("entering a scope"):
+            context = otel_context.get_current()
+            outer = current_tags(context)
+            tags = self._change(outer.over(baggage_tags(context)) if _uses_baggage else outer)
+            context = otel_context.set_value(_KEY, tags, context)
+            token = otel_context.attach(with_baggage(tags, context) if _uses_baggage else context)
+            _entered.set((*_entered.get(), (self, token)))
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        entered = list(_entered.get())
-        position = next((i for i in reversed(range(len(entered))) if entered[i][0] is self), None)
-        if position is None:
-            return  # left in another context than it was entered in: that one ends with its own task
-        entered[position] = (None, entered[position][1])
-        while entered and entered[-1][0] is None:
-            detach(entered.pop()[1])
-        _entered.set(tuple(entered))
+    def __exit__(self, *_: object) -> None:
+        with protect("leaving a scope"):
+            entered = list(_entered.get())
+            position = next((i for i in reversed(range(len(entered))) if entered[i][0] is self), None)
+            if position is None:
+                return  # left in another context than it was entered in: that one ends with its own task
+            entered[position] = (None, entered[position][1])
+            while entered and entered[-1][0] is None:
+                detach(entered.pop()[1])
+            _entered.set(tuple(entered))
 
     def __call__(self, function: Callable[P, T]) -> Callable[P, T]:
         """Decorate `function`: its body runs inside this scope, a generator's whenever it runs."""
@@ -301,8 +381,12 @@ def user(id: str) -> _Scope:  # noqa: A002
 
 def properties(values: Mapping[str, object] | None = None, /, **named: object) -> _Scope:
     """Calls below carry these properties, as strings, beside those set further out."""
-    given = {str(key): str(value) for key, value in {**(values or {}), **named}.items()}
-    return _Scope(lambda tags: replace(tags, properties=bounded(_merged(tags.properties, given))))
+    given = {**(values or {}), **named}
+    return _Scope(
+        lambda tags: replace(
+            tags, properties=bounded(_merged(tags.properties, {str(key): str(value) for key, value in given.items()}))
+        )
+    )
 
 
 def prompt(name: str, version: str | int | None = None) -> _Scope:

@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Final
 
 from tokentrail.instrumentation.guard import protect
@@ -17,6 +17,11 @@ MAX_WAITING: Final = 2_000
 """Jobs that may wait."""
 MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
 """Bytes of bodies that waiting jobs may hold."""
+
+GATHER_S: Final = 0.1
+"""How long jobs gather before the worker turns to them: waking a thread for each would cost more than most jobs do."""
+YIELD_AFTER_S: Final = 0.0005
+"""The worker lets go of the interpreter's lock this often: the application, or its event loop, waits no longer."""
 
 _Job = Callable[[], None]
 
@@ -33,6 +38,7 @@ class Deferred:
 
     def _reset(self) -> None:
         self._queue: SimpleQueue[tuple[_Job, int]] = SimpleQueue()
+        self._hurry = threading.Event()
         self._waiting_bytes = 0
         self._thread: threading.Thread | None = None
 
@@ -61,17 +67,40 @@ class Deferred:
         done = threading.Event()
         with self._lock:
             self._queue.put((done.set, 0))
+        self._hurry.set()
         deadline = time.monotonic() + timeout_s
         while not done.wait(min(0.1, max(deadline - time.monotonic(), 0.0))):
             if time.monotonic() >= deadline or not thread.is_alive():
                 return False
         return True
 
+    def park(self, timeout_s: float) -> Callable[[], None]:
+        """Have the worker stand still once it has done what was given so far, until what this returns is called.
+
+        For a fork: what the worker holds at that moment, a module that it is importing, say, stays held in the child.
+        Waits for at most `timeout_s`.
+        """
+        go_on = threading.Event()
+        thread = self._thread
+        if thread is None or not thread.is_alive() or thread is threading.current_thread():
+            return go_on.set
+        parked = threading.Event()
+
+        def stand() -> None:
+            parked.set()
+            go_on.wait()
+
+        with self._lock:
+            self._queue.put((stand, 0))
+        self._hurry.set()
+        parked.wait(timeout_s)
+        return go_on.set
+
     def _is_running(self) -> bool:
         """Start the worker unless it runs; false when it cannot, as the interpreter is ending (Python 3.12)."""
         if self._thread is not None and self._thread.is_alive():
             return True
-        thread = threading.Thread(target=self._work, args=(self._queue,), name="tokentrail", daemon=True)
+        thread = threading.Thread(target=self._work, args=(self._queue, self._hurry), name="tokentrail", daemon=True)
         try:
             thread.start()
         except RuntimeError:
@@ -79,13 +108,24 @@ class Deferred:
         self._thread = thread
         return True
 
-    def _work(self, queue: "SimpleQueue[tuple[_Job, int]]") -> None:
+    def _work(self, queue: "SimpleQueue[tuple[_Job, int]]", hurry: threading.Event) -> None:
         while True:
             job, held_bytes = queue.get()
-            _run(job)
-            del job  # it holds bodies, and the next one may be long in coming
-            with self._lock:
-                self._waiting_bytes -= held_bytes
+            hurry.wait(GATHER_S)
+            hurry.clear()
+            since = time.perf_counter()
+            while True:
+                _run(job)
+                del job  # it holds bodies, and the next one may be long in coming
+                with self._lock:
+                    self._waiting_bytes -= held_bytes
+                if time.perf_counter() - since > YIELD_AFTER_S:
+                    time.sleep(0)
+                    since = time.perf_counter()
+                try:
+                    job, held_bytes = queue.get_nowait()
+                except Empty:
+                    break
 
 
 def _run(job: _Job) -> None:

@@ -17,6 +17,8 @@ from opentelemetry.sdk._configuration import _OTelSDKConfigurator
 _OPTIONS_WITH_VALUE: Final = ("-W", "-X", "--check-hash-based-pycs")
 """Of the interpreter."""
 _PROTOCOL: Final = "OTEL_EXPORTER_OTLP_PROTOCOL"
+_MAIN_NAME: Final = "_TOKENTRAIL_SERVICE_NAME"
+"""Tells processes of `multiprocessing` the name of the service they are part of: their own command does not."""
 
 
 class TokentrailDistro(BaseDistro):
@@ -39,9 +41,18 @@ class TokentrailConfigurator(_OTelSDKConfigurator):
     def _configure(self, **kwargs: Any) -> None:
         resource = dict(kwargs.pop("resource_attributes", None) or {})
         named = "service.name=" in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
-        if not os.environ.get("OTEL_SERVICE_NAME") and not named and (name := service_name(sys.orig_argv)):
+        if not os.environ.get("OTEL_SERVICE_NAME") and not named and (name := _name(sys.orig_argv)):
             resource["service.name"] = name
         super()._configure(resource_attributes=resource, **kwargs)  # type: ignore[no-untyped-call]  # the SDK's
+
+
+def _name(command: list[str]) -> str:
+    """The name for this process, and for those of `multiprocessing` that it will start by running Python anew."""
+    if any(argument.startswith("from multiprocessing.") for argument in command):
+        return os.environ.get(_MAIN_NAME, "")
+    name = service_name(command)
+    os.environ[_MAIN_NAME] = name
+    return name
 
 
 def service_name(command: list[str]) -> str:

@@ -11,125 +11,41 @@ afterwards by `deferred`. The exception are calls that another instrumentation's
 owner as soon as the response is read, so they are read before the application sees the end of it.
 """
 
+import functools
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
-from threading import Lock, RLock
-from typing import Final
+from threading import RLock
+from typing import TYPE_CHECKING, Final
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
-from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.trace import Span
 
 from tokentrail.instrumentation import headers as header_rules
+from tokentrail.instrumentation import stream_usage
 from tokentrail.instrumentation.body import BodyReader
-from tokentrail.instrumentation.config import Config
-from tokentrail.instrumentation.context import baggage_tags, current_tags, detach
-from tokentrail.instrumentation.deferred import Deferred
+from tokentrail.instrumentation.context import baggage_tags, current_tags, detach, without_baggage
 from tokentrail.instrumentation.guard import protect
-from tokentrail.instrumentation.headers import RequestHeaders, RequestTags
-from tokentrail.instrumentation.owner import before_end, claim_owner
-from tokentrail.instrumentation.record import Outcome, Recorder, describe
+from tokentrail.instrumentation.headers import RawHeaders, RequestTags
+from tokentrail.instrumentation.owner import before_end, claim_owner, let_go
+from tokentrail.instrumentation.record import Outcome, describe
 from tokentrail.instrumentation.wire import endpoints
 from tokentrail.instrumentation.wire._base import AttributeValue
 from tokentrail.instrumentation.wire.endpoints import Endpoint
-from tokentrail.semconv import genai, providers
+from tokentrail.semconv import genai
 from tokentrail.semconv.genai import StreamExit
-from tokentrail.semconv.pricing import load_price_list
 
+if TYPE_CHECKING:
+    from tokentrail.instrumentation.observer import Observer
+
+_FINISHING: Final = protect("finishing a call")
+_READING: Final = protect("reading a response")
 _HAND_OVER_BYTES: Final = 256 * 1024
 """A stream's bytes are handed to the background reader whenever this many have gathered."""
 
-_UNDER_WAY: Final = otel_context.create_key("tokentrail-exchange")
+UNDER_WAY: Final = otel_context.create_key("tokentrail-exchange")
 """Set while a request is sent: what a client sends beneath it, as an SDK's aiohttp transport does, is the same call."""
-
-HeaderLookup = Callable[[str], str | None]
-
-
-class Observer:
-    """Recognises model calls and keeps the exchanges that are under way."""
-
-    def __init__(
-        self, config: Config, recorder: Recorder, deferred: Deferred, prepare: "Callable[[Observer], bool]"
-    ) -> None:
-        self.config = config
-        self.recorder = recorder
-        self._deferred = deferred
-        self._prepare = prepare
-        self._prepared = False
-        self._preparing = Lock()
-        self._has_prices = False
-        self._open: set[Exchange] = set()
-
-    def prepare(self) -> None:
-        """Get ready to record, once that is possible; called again with each exchange until it was."""
-        if self._prepared:
-            return
-        with self._preparing:
-            if not self._prepared:
-                self._prepared = self._prepare(self)
-
-    def begin(self, host: str, port: int | None, path: str, body: bytes, headers: RequestHeaders) -> "Exchange | None":
-        """An exchange for a POST about to leave, or `None` when it is not for us. `body` is empty when unknown."""
-        if len(body) > self.config.max_body_bytes:
-            body = b""
-        endpoint = endpoints.match(host, port, path, body)
-        if endpoint is None or not is_instrumentation_enabled() or otel_context.get_value(_UNDER_WAY):
-            return None
-        self.prepare()
-        self._fetch_prices()
-        tags = header_rules.read_request(headers.raw)
-        if tags.target_host and providers.is_helicone_host(host):
-            host, port = tags.target_host, 443
-            endpoint = endpoint._replace(provider=providers.of_host(host) or providers.SELF_HOSTED)
-        exchange = Exchange(self, endpoint, host, port, body, tags, header_rules.retry_count(headers.get))
-        self._open.add(exchange)
-        return exchange
-
-    def _fetch_prices(self) -> None:
-        """Have the price list read while the first request is under way: it takes too long to be read on its path."""
-        if not self._has_prices and self.config.defer:
-            self._has_prices = True
-            self._deferred.submit(load_price_list, 0)
-
-    def must_strip(self, exchange: "Exchange | None", host: str, headers: RequestHeaders) -> bool:
-        """True when metadata headers are to be taken off a request to `host`.
-
-        A client's default headers go with everything it sends, so a provider would be told of users and sessions by
-        requests that are no model calls, too.
-        """
-        if not self.config.strip_headers or providers.is_helicone_host(host):
-            return False
-        if exchange is not None:
-            return exchange.tags.honoured
-        return providers.of_host(host) is not None and any(header_rules.is_honoured(name) for name, _ in headers.raw)
-
-    def hand_over(self, exchange: "Exchange", held_bytes: int) -> None:
-        """Have what has gathered of `exchange` read: soon, or now when its span will not wait."""
-        if exchange.owned or not self.config.defer:
-            with protect("reading a response"):
-                exchange.work()
-        else:
-            self._deferred.submit(exchange.work, held_bytes)
-
-    def forget(self, exchange: "Exchange") -> None:
-        """The exchange is over."""
-        self._open.discard(exchange)
-
-    def close_open(self) -> None:
-        """Finish exchanges whose response is still open: the process ends."""
-        for exchange in tuple(self._open):
-            exchange.finish(StreamExit.PROCESS_EXIT)
-
-    def forget_all(self) -> None:
-        """Drop what is open without recording it: after a fork it is the parent's."""
-        open_exchanges, self._open = self._open, set()
-        for exchange in open_exchanges:
-            exchange.disown()
-        self._preparing = Lock()
-        self._has_prices = False
 
 
 class Exchange:
@@ -137,13 +53,12 @@ class Exchange:
 
     def __init__(
         self,
-        observer: Observer,
+        observer: "Observer",
         endpoint: Endpoint,
         host: str,
         port: int | None,
         body: bytes,
         tags: RequestTags,
-        retry_count: int | None,
     ) -> None:
         self.tags = tags
         self._observer = observer
@@ -152,7 +67,6 @@ class Exchange:
         self._body = body
         # The wall clock dates the call, the monotonic one measures it.
         self._start_ns, self._start_ticks = time.time_ns(), time.perf_counter_ns()
-        self._retry_count = retry_count
         self._attributes: dict[str, AttributeValue] = dict(tags.attributes)
         ambient = current_tags()
         if observer.config.baggage:
@@ -167,16 +81,27 @@ class Exchange:
         self._status_code: int | None = None
         self._chunks: deque[tuple[int, bytes]] = deque()
         self._gathered_bytes = 0
+        self._response_headers: RawHeaders | None = None
+        self._is_decoded = False
         self._body_reader: BodyReader | None = None
-        self._end_ticks = 0
+        self._end_ticks = self._last_chunk_ticks = 0
         self._exit = ""
         self._failure: tuple[str, str] | None = None
         self._failed_attempt: Outcome | None = None
-        owner = claim_owner(self)
+        owner = claim_owner(self, endpoint.wire.operation, endpoint.model)
         self.owned = owner is not None
         self._span = owner or self._start_span()
         if owner is not None:
             before_end(owner, self.settle)
+
+    @property
+    def host(self) -> str:
+        """The host that is called."""
+        return self._host
+
+    def asking_for_usage(self) -> bytes | None:
+        """The request's body with the question for the usage of a stream, where it lacks it."""
+        return stream_usage.ask(self._endpoint, self._body)
 
     @property
     def wants_body(self) -> bool:
@@ -185,24 +110,21 @@ class Exchange:
 
     def enter(self) -> object:
         """Make the span current, until `leave` is given what this returns."""
-        return otel_context.attach(otel_context.set_value(_UNDER_WAY, True, trace.set_span_in_context(self._span)))
+        under_way = otel_context.set_value(UNDER_WAY, True, trace.set_span_in_context(self._span))
+        return otel_context.attach(without_baggage(under_way))
 
     def leave(self, token: object) -> None:
         """Make current again what was before `enter`."""
         detach(token)
 
-    def respond(self, status_code: int, lookup: HeaderLookup, *, decoded: bool = False) -> None:
-        """The headers of the response are here; `decoded` when its body will come without its content coding."""
-        with protect("reading response headers"):
-            self._status_code = status_code
-            self._attributes.update(header_rules.read_response(lookup))
-            encoding = "" if decoded else lookup("content-encoding") or ""
-            self._body_reader = BodyReader(
-                self._endpoint.wire.reader(self._keeps_content(self.tags.omit_response)),
-                lookup("content-type") or "",
-                encoding,
-                self._observer.config.max_body_bytes,
-            )
+    def respond(self, status_code: int, headers: RawHeaders, *, decoded: bool = False) -> None:
+        """The headers of the response are here; `decoded` when its body will come without its content coding.
+
+        `headers` is read later, and must not change.
+        """
+        self._status_code = status_code
+        self._response_headers = headers
+        self._is_decoded = decoded
 
     def chunk(self, data: bytes) -> None:
         """A piece of the body, as it came over the wire, on its way to the application."""
@@ -256,7 +178,7 @@ class Exchange:
 
     def finish(self, stream_exit: str, failure: tuple[str, str] | None = None) -> None:
         """The exchange is over; only the first call counts."""
-        with protect("finishing a call"):
+        with _FINISHING:
             with self._lock:
                 if self._finished:
                     return
@@ -270,25 +192,56 @@ class Exchange:
     def work(self) -> None:
         """Read what has gathered, and record the outcome when the exchange is over."""
         with self._work_lock:
-            reader = self._body_reader
-            while self._chunks:
-                ticks, data = self._chunks.popleft()
-                if reader is not None:
-                    with protect("reading a response"):
-                        reader.feed(ticks, data)
-            if not self._finished or self._recorded:
+            # Looked at before the chunks: what comes after the end is not waited for.
+            finished = self._finished
+            with _READING:
+                self._read_chunks()
+            if not finished or self._recorded:
                 return
             self._recorded = True
             outcome = self._base_outcome()
             try:
-                with protect("reading a response"):
+                with _READING:
                     self._read_response(outcome)
                 if self._span.is_recording():
                     with protect("reading a request"):
                         self._read_request(outcome)
             finally:
                 self._record(outcome)
-                self._body, self._body_reader = b"", None
+                self._chunks.clear()
+                self._body, self._body_reader, self._response_headers = b"", None, None
+
+    def _read_chunks(self) -> None:
+        """Have what has gathered read: one by one until the first output, whose time counts, then at once."""
+        # Taken out at once: more may come while these are read, and what cannot be read must not gather.
+        chunks = [self._chunks.popleft() for _ in range(len(self._chunks))]
+        if self._body_reader is None and self._response_headers is not None:
+            self._body_reader = self._start_reading(self._response_headers)
+        reader = self._body_reader
+        if reader is None or not chunks:
+            return
+        self._last_chunk_ticks = chunks[-1][0]
+        position = 0
+        while position < len(chunks) and not reader.has_times:
+            reader.feed(*chunks[position])
+            position += 1
+        if rest := chunks[position:]:
+            reader.feed(rest[0][0], b"".join([data for _, data in rest]))
+
+    def _start_reading(self, raw: RawHeaders) -> BodyReader:
+        headers = header_rules.known(raw)
+        self._attributes.update(header_rules.read_response(headers))
+        reader = self._endpoint.wire.reader(self._keeps_content(self.tags.omit_response))
+        if (feed_headers := getattr(reader, "feed_headers", None)) is not None:
+            feed_headers(header_rules.by_name(raw).get)
+        return BodyReader(
+            reader,
+            headers.get("content-type", ""),
+            "" if self._is_decoded else headers.get("content-encoding", ""),
+            self._observer.config.max_body_bytes,
+            # An error comes as one document, in an array as well.
+            streams=self._endpoint.stream and (self._status_code or 0) < 400,
+        )
 
     def _record(self, outcome: Outcome) -> None:
         if not self.owned:
@@ -298,6 +251,11 @@ class Exchange:
             self._failed_attempt = outcome
         else:
             self._observer.recorder.enrich(self._span, outcome)
+            self._span = let_go(self._span, functools.partial(self._observer.defer, self._record_apart, outcome))
+
+    def _record_apart(self, outcome: Outcome) -> None:
+        """The owner's span will not be seen by anybody: the call has one of its own, in its place."""
+        self._observer.recorder.finish(self._start_span(below=self._span), outcome)
 
     def _take_failed_attempt(self) -> Outcome | None:
         outcome, self._failed_attempt = self._failed_attempt, None
@@ -328,15 +286,16 @@ class Exchange:
         return (capture.on_span or capture.on_event) and not omitted
 
     def _base_outcome(self) -> Outcome:
-        if self._retry_count is not None:
-            self._attributes[genai.RETRY_COUNT] = self._retry_count
+        if self.tags.retry_count is not None:
+            self._attributes[genai.RETRY_COUNT] = self.tags.retry_count
         return Outcome(
             provider=self._endpoint.provider,
             server_address=self._host,
             start_ns=self._start_ns,
             duration_ns=self._end_ticks - self._start_ticks,
             request_model=self._endpoint.model,
-            attributes=self._attributes,
+            # An owner may say nothing of the request where that fails (OpenLIT for Anthropic).
+            attributes=self._start_attributes | self._attributes if self.owned else self._attributes,
             status_code=self._status_code,
             failure=self._failure,
         )
@@ -355,6 +314,9 @@ class Exchange:
             outcome.stream_exit = self._stream_exit(outcome)
             if outcome.stream_exit == StreamExit.COMPLETE:
                 outcome.failure = None
+                if self._exit != StreamExit.COMPLETE:
+                    # It may be a long time until a response that was read to its last event is closed, or collected.
+                    outcome.duration_ns = self._last_chunk_ticks - self._start_ticks
 
     def _stream_exit(self, outcome: Outcome) -> str:
         if outcome.response.error is not None:
@@ -365,11 +327,17 @@ class Exchange:
         return self._exit
 
     def _read_request(self, outcome: Outcome) -> None:
+        # A path that says so is enough: there may be no body to read.
+        outcome.streamed = outcome.streamed or self._endpoint.stream
         body = self._endpoint.body if self._endpoint.body is not None else endpoints.parse(self._body)
         if not body:
             return
         outcome.request = self._endpoint.wire.read_request(body)
         outcome.streamed = outcome.streamed or outcome.request.stream
+        if self._endpoint.is_guess and (model := outcome.request.model) not in ("", self._endpoint.model):
+            outcome.request_model = outcome.attributes[genai.REQUEST_MODEL] = model
+            if not self.owned:
+                self._span.update_name(f"{self._endpoint.wire.operation} {model}")
         if self._keeps_content(self.tags.omit_request):
             outcome.request_content = self._endpoint.wire.read_content(body)
 

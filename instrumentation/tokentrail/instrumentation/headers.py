@@ -7,15 +7,21 @@ cookies) are not looked at.
 
 import codecs
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
+from tokentrail.instrumentation import limits
 from tokentrail.instrumentation.context import MAX_PROPERTIES, MAX_VALUE_BYTES, Tags, bounded, normal_path
+from tokentrail.instrumentation.limits import read_limits
 from tokentrail.semconv import genai
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
+_ATTEMPT: Final = frozenset({b"x-stainless-retry-count", b"amz-sdk-request"})
+"""Request headers that tell the attempts before."""
+_ATTEMPT_LENGTHS: Final = frozenset(map(len, _ATTEMPT))
+_AWS_ATTEMPT: Final = re.compile(r"(?:^|;)\s*attempt=([1-9]\d{0,4})\s*(?:;|$)")
 
 
 class RequestHeaders(Protocol):
@@ -34,12 +40,27 @@ _FIELDS: Final = frozenset(
     {
         *("user-id", "session-id", "session-name", "session-path", "request-id", "node-id"),
         *("prompt-id", "prompt-version", "model-override", "omit-request", "omit-response"),
+        "stream-usage",
         *("experiment-id", "experiment-column-id", "experiment-row-index"),
     }
 )
-_ROUTING: Final = frozenset({"target-url", "openai-api-base"})
+_ROUTING: Final = frozenset({"target-url", "openai-api-base", "token-limit-exception-handler"})
 """Understood, but addressed to a Helicone host, which is the only one that is ever asked to follow them."""
+_ASKED: Final = frozenset(
+    {
+        *("cache-enabled", "cache-control", "cache-bucket-max-size", "cache-seed", "cache-ignore-keys"),
+        *("retry-enabled", "retry-num", "retry-factor", "retry-min-timeout", "retry-max-timeout"),
+        *("fallbacks", "fallback-model", "fallback-oncodes", "ratelimit-policy", "moderations-enabled"),
+        *("llm-security-enabled", "prompt-security-enabled", "llm-security-advanced", "webhook-enabled"),
+        *("prompt-name", "prompt-mode", "prompt-format", "posthog-host", "lytix-host", "org-id"),
+    }
+)
+"""What a proxy is asked to do, and nobody else does: that it was asked is noted, not with what values."""
 _PROPERTY: Final = "property-"
+_SPELLINGS: Final = {
+    name.lower(): name for name in ("UserId", "UserTier", "SignupDate", "RequestType", "TaskComplexity")
+}
+"""Of properties of more than one word that Helicone's documents use (helicone.md, G2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,33 +68,50 @@ class RequestTags:
     """What the headers of a request say."""
 
     tags: Tags = field(default_factory=Tags)
-    attributes: Mapping[str, str] = field(default_factory=dict)
+    attributes: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
     """Further span attributes."""
     omit_request: bool = False
     """The content of the request must not be captured."""
     omit_response: bool = False
+    stream_usage: bool = False
+    """Usage must be asked for, whatever the settings say."""
     target_host: str = ""
     """Host behind a Helicone gateway."""
     honoured: bool = False
     """Any header was understood."""
+    retry_count: int | None = None
+    """The number of earlier attempts, where the SDK says it."""
 
 
 NO_REQUEST_TAGS: Final = RequestTags()
+_ATTEMPTS: Final = {count: RequestTags(retry_count=count) for count in range(4)}
 
 
 def read_request(headers: RawHeaders) -> RequestTags:
     """The metadata in `headers`. Of a header given twice, in whatever case, the last one counts."""
     values: dict[str, str] = {}
     properties: dict[str, str] = {}
+    attempts: list[tuple[bytes, bytes]] = []
+    asked: set[str] = set()
     for name, value in headers:
-        key = _key(name)
-        if key is None:
+        # Most headers are told by their first letter or length: this runs for all of them, before the request leaves.
+        if name[:1] not in b"hHtT":
+            if len(name) in _ATTEMPT_LENGTHS and name.lower() in _ATTEMPT:
+                attempts.append((name, value))
+        elif (key := _key(name)) is None:
             continue
-        if key.lower().startswith(_PROPERTY):
+        elif key.lower().startswith(_PROPERTY):
             _set_property(properties, key[len(_PROPERTY) :], _text(value))
         elif key.lower() in _FIELDS or key.lower() in _ROUTING:
             values[key.lower()] = _text(value)
-    return _to_tags(values, properties) if values or properties else NO_REQUEST_TAGS
+        elif key.lower() in _ASKED:
+            asked.add(key.lower())
+    count = retry_count(by_name(attempts).get) if attempts else None
+    if not values and not properties and not asked:
+        return NO_REQUEST_TAGS if count is None else _ATTEMPTS.get(count) or RequestTags(retry_count=count)
+    tags = _to_tags(values, properties) if values or properties else NO_REQUEST_TAGS
+    noted = {**tags.attributes, genai.HELICONE_ASKED: sorted(asked)} if asked else tags.attributes
+    return replace(tags, attributes=noted, retry_count=count)
 
 
 def is_honoured(name: bytes) -> bool:
@@ -82,53 +120,66 @@ def is_honoured(name: bytes) -> bool:
     return key is not None and (key.lower() in _FIELDS or key.lower().startswith(_PROPERTY))
 
 
+def by_name(headers: RawHeaders) -> dict[str, str]:
+    """The values by lower-case name; of a header given twice the last one."""
+    return {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in headers}
+
+
 def retry_count(headers: Callable[[str], str | None]) -> int | None:
     """The number of earlier attempts, where the SDK says it; `headers` looks a header up by its lower-case name."""
     value = headers("x-stainless-retry-count") or ""
-    return int(value) if value.isdecimal() and len(value) < 6 else None
+    if value.isdecimal() and len(value) < 6:
+        return int(value)
+    # botocore numbers attempts from 1: `attempt=2; max=3`.
+    attempt = _AWS_ATTEMPT.search(headers("amz-sdk-request") or "")
+    return int(attempt[1]) - 1 if attempt else None
 
 
-def read_response(headers: Callable[[str], str | None]) -> dict[str, str | int | float | bool]:
-    """Span attributes from response headers; `headers` looks a header up by its lower-case name."""
+def read_response(headers: Mapping[str, str]) -> dict[str, str | int | float | bool]:
+    """Span attributes from response headers, given by their lower-case names."""
     attributes: dict[str, str | int | float | bool] = {}
     for name in _REQUEST_IDS:
-        if value := headers(name):
+        if value := headers.get(name):
             attributes[genai.PROVIDER_REQUEST_ID] = value[:256]
             break
-    for attribute, names in _LIMITS:
-        for name in names:
-            value = headers(name)
-            if value and value.isdecimal() and len(value) < 19:
-                attributes[attribute] = int(value)
-                break
-    if (retry_after := _seconds(headers)) is not None:
-        attributes[genai.RETRY_AFTER] = retry_after
-    if helicone_id := headers("helicone-id"):
-        attributes[genai.HELICONE_ID] = helicone_id[:256]
-    if (cache := (headers("helicone-cache") or "").upper()) in ("HIT", "MISS"):
-        attributes[genai.CACHE_HIT] = cache == "HIT"
-    if (fallback := headers("helicone-fallback-index") or "").isdecimal():
-        attributes[genai.FALLBACK_INDEX] = int(fallback[:6])
+    attributes.update(read_limits(headers))
+    if not _HELICONE.isdisjoint(headers):
+        _read_helicone(headers, attributes)
     return attributes
 
 
+def _read_helicone(headers: Mapping[str, str], attributes: dict[str, str | int | float | bool]) -> None:
+    if helicone_id := headers.get("helicone-id"):
+        attributes[genai.HELICONE_ID] = helicone_id[:256]
+    if (cache := headers.get("helicone-cache", "").upper()) in ("HIT", "MISS"):
+        attributes[genai.CACHE_HIT] = cache == "HIT"
+    if (bucket := headers.get("helicone-cache-bucket-idx", "")).isdecimal():
+        attributes[genai.CACHE_BUCKET_INDEX] = int(bucket[:6])
+    if (latency := headers.get("helicone-cache-latency", "")).isdecimal():
+        attributes[genai.CACHE_SAVED_LATENCY] = int(latency[:12]) / 1000
+    if (fallback := headers.get("helicone-fallback-index", "")).isdecimal():
+        attributes[genai.FALLBACK_INDEX] = int(fallback[:6])
+
+
 _REQUEST_IDS: Final = ("x-request-id", "request-id", "apim-request-id", "x-amzn-requestid", "x-typhoon-request-id")
-_LIMITS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
-    (genai.RATELIMIT_LIMIT_REQUESTS, ("x-ratelimit-limit-requests", "anthropic-ratelimit-requests-limit")),
-    (genai.RATELIMIT_REMAINING_REQUESTS, ("x-ratelimit-remaining-requests", "anthropic-ratelimit-requests-remaining")),
-    (genai.RATELIMIT_LIMIT_TOKENS, ("x-ratelimit-limit-tokens", "anthropic-ratelimit-tokens-limit")),
-    (genai.RATELIMIT_REMAINING_TOKENS, ("x-ratelimit-remaining-tokens", "anthropic-ratelimit-tokens-remaining")),
+_HELICONE: Final = frozenset(
+    {
+        *("helicone-id", "helicone-cache", "helicone-cache-bucket-idx", "helicone-cache-latency"),
+        "helicone-fallback-index",
+    }
 )
-_SECONDS: Final = re.compile(r"\d{1,9}(\.\d{1,9})?")
+_RESPONSE_NAMES: Final = frozenset(
+    name.encode() for name in {"content-type", "content-encoding", *_REQUEST_IDS, *_HELICONE, *limits.NAMES}
+)
 
 
-def _seconds(headers: Callable[[str], str | None]) -> float | None:
-    milliseconds = headers("retry-after-ms") or ""
-    if _SECONDS.fullmatch(milliseconds):
-        return float(milliseconds) / 1000
-    seconds = headers("retry-after") or ""
-    # A date is allowed as well; no model provider sends one.
-    return float(seconds) if _SECONDS.fullmatch(seconds) else None
+def known(headers: RawHeaders) -> dict[str, str]:
+    """Response headers that mean something here, by lower-case name; of one given twice the last value."""
+    return {
+        lower.decode("latin-1"): value.decode("latin-1")
+        for name, value in headers
+        if (lower := name.lower()) in _RESPONSE_NAMES
+    }
 
 
 def _key(name: bytes) -> str | None:
@@ -152,7 +203,7 @@ def _text(value: bytes) -> str:
 def _set_property(properties: dict[str, str], key: str, value: str) -> None:
     if key.islower():
         # Somebody on the way lost the case (openai 3 does): `feature` was `Feature` far more often than not.
-        key = "-".join(word[:1].upper() + word[1:] for word in key.split("-"))
+        key = _SPELLINGS.get(key) or "-".join(word[:1].upper() + word[1:] for word in key.split("-"))
     for known in properties:
         if known.lower() == key.lower():
             properties[known] = value
@@ -164,7 +215,7 @@ def _set_property(properties: dict[str, str], key: str, value: str) -> None:
 def _to_tags(values: Mapping[str, str], properties: dict[str, str]) -> RequestTags:
     session_id = values.get("session-id", "")
     path = values.get("session-path", "")
-    for name in ("experiment-id", "experiment-column-id", "experiment-row-index"):
+    for name in ("experiment-id", "experiment-column-id", "experiment-row-index", "token-limit-exception-handler"):
         if name in values:
             properties[name.title()] = values[name]
     # People send the user as a property too; it is the user unless a user was named (helicone.md, E2).
@@ -189,6 +240,7 @@ def _to_tags(values: Mapping[str, str], properties: dict[str, str]) -> RequestTa
         attributes={name: value for name, value in named if value},
         omit_request=values.get("omit-request", "").lower() == "true",
         omit_response=values.get("omit-response", "").lower() == "true",
+        stream_usage=values.get("stream-usage", "").lower() == "true",
         target_host=_host(values.get("target-url") or values.get("openai-api-base") or ""),
         honoured=True,
     )

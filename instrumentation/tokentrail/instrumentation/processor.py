@@ -1,18 +1,24 @@
 """A span processor that puts session, user, properties and prompt on every span started below them.
 
 The conventions propagate nothing by themselves, so spans of frameworks, tools and other instrumentations would not say
-whose they are. It also finishes deferred work before the spans behind it are flushed.
+whose they are. It also finishes deferred work before the spans behind it are flushed, and sees to it that spans which
+repeat a call are known as such.
 """
 
+import functools
+import weakref
 from collections.abc import Callable
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.sdk.trace import Span, SpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
 
+from tokentrail.instrumentation import repeats
 from tokentrail.instrumentation.context import NO_TAGS, baggage_tags, current_tags
 from tokentrail.instrumentation.guard import protect
+from tokentrail.instrumentation.late_owner import give_up_waiting
+from tokentrail.instrumentation.owner import before_end, give_up_unended, note_start
 from tokentrail.instrumentation.record import SCOPE, clean
 
 
@@ -29,20 +35,33 @@ class ContextSpanProcessor(SpanProcessor):
             scope = span.instrumentation_scope
             if scope is not None and scope.name == SCOPE:
                 return  # it has them, with those of the request's headers, which may be of another session
+            with protect("noting a span that may own a call"):
+                note_start(span)
+                if repeats.are_possible():
+                    before_end(span, functools.partial(repeats.mark, weakref.ref(span), self._flush))
             tags = current_tags(parent_context)
             if self._baggage:
                 tags = tags.over(baggage_tags(parent_context))
             if tags is not NO_TAGS and (attributes := tags.attributes()):
                 span.set_attributes(clean(attributes))
 
+    def on_end(self, span: ReadableSpan) -> None:
+        """Remember which call it stands for, where spans are made that repeat calls."""
+        with protect("remembering a call"):
+            if repeats.are_possible():
+                repeats.remember(span)
+
     def shutdown(self) -> None:
         """Finish what waits."""
         with protect("shutting down"):
+            give_up_waiting()
+            give_up_unended()
             self._flush(5.0)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Finish what waits."""
         with protect("flushing"):
+            give_up_waiting()
             return self._flush(timeout_millis / 1000)
         return False
 

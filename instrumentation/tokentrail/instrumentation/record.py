@@ -8,15 +8,15 @@ response, so the span must end at a time of its own. Measured on one machine, th
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Final
+from typing import Final, cast
 
 from opentelemetry import trace
 from opentelemetry._logs import LoggerProvider, SeverityNumber, get_logger
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, TracerProvider
 
 from tokentrail.instrumentation import content
+from tokentrail.instrumentation.call_spans import attributes_of
 from tokentrail.instrumentation.config import Config
-from tokentrail.instrumentation.owner import attributes_of
 from tokentrail.instrumentation.secrets import redact
 from tokentrail.instrumentation.wire._base import AttributeValue, Request, RequestContent, Response
 from tokentrail.semconv import cost, genai
@@ -41,6 +41,18 @@ _USAGE: Final[tuple[tuple[str, str], ...]] = (
 """Breakdowns; the conventions leave them out when they are 0."""
 
 
+_OTHER_UNITS: Final = frozenset(
+    {
+        *(genai.USAGE_SEARCH_UNITS, genai.USAGE_BILLED_IMAGES, genai.USAGE_IMAGE_COUNT, genai.USAGE_AUDIO_SECONDS),
+        genai.USAGE_MODERATED_INPUTS,
+    }
+)
+"""What a response may tell in place of tokens."""
+_NO_CONTENT: Final = RequestContent()
+NO_REQUEST: Final = Request()
+NO_RESPONSE: Final = Response()
+
+
 @dataclass(slots=True)
 class Outcome:
     """All that is known of a call when it is over."""
@@ -50,9 +62,9 @@ class Outcome:
     start_ns: int
     duration_ns: int
     request_model: str = ""
-    request: Request = field(default_factory=Request)
+    request: Request = NO_REQUEST
     request_content: RequestContent | None = None
-    response: Response = field(default_factory=Response)
+    response: Response = NO_RESPONSE
     attributes: dict[str, AttributeValue] = field(default_factory=dict)
     """From headers, context and the exchange itself; over those of the bodies."""
     status_code: int | None = None
@@ -135,17 +147,20 @@ class Recorder:
         span.set_attributes(clean(lacking))
 
     def _content(self, outcome: Outcome) -> dict[str, AttributeValue]:
-        asked = outcome.request_content
-        limits = (self._config.max_part_bytes, self._config.max_content_bytes)
+        """The content attributes: together no larger than a span may have. The request's messages get what is left."""
+        asked = outcome.request_content or _NO_CONTENT
+        room = self._config.max_content_bytes
         captured: dict[str, AttributeValue] = {}
         for name, items in (
-            (genai.INPUT_MESSAGES, asked.messages if asked else ()),
-            (genai.SYSTEM_INSTRUCTIONS, asked.system if asked else ()),
-            (genai.TOOL_DEFINITIONS, asked.tools if asked else ()),
             (genai.OUTPUT_MESSAGES, outcome.response.output),
+            (genai.SYSTEM_INSTRUCTIONS, asked.system),
+            (genai.TOOL_DEFINITIONS, asked.tools),
+            (genai.INPUT_MESSAGES, asked.messages),
         ):
-            if items:
-                captured[name] = content.dump(items, *limits)
+            if items and room >= content.MIN_BYTES:
+                encoded = content.encode(items, self._config.max_part_bytes, room)
+                captured[name] = str(encoded, "utf-8")
+                room -= len(encoded)
         return captured
 
     def _emit(self, span: Span, outcome: Outcome, attributes: Mapping[str, AttributeValue]) -> None:
@@ -211,7 +226,7 @@ def _cost_attributes(outcome: Outcome) -> dict[str, AttributeValue]:
     elif response.usage.is_empty and response.reported_usd is None:
         failed = bool(_error(outcome)[0])
         result = cost.Unpriced(cost.Reason.FAILED if failed else cost.Reason.NO_USAGE)
-        if not failed:
+        if not failed and not _OTHER_UNITS & response.attributes.keys():
             attributes[genai.USAGE_STATUS] = "missing"
     else:
         override = outcome.attributes.get(genai.PRICING_MODEL)
@@ -244,20 +259,22 @@ def _error(outcome: Outcome) -> tuple[str, str]:
     return outcome.failure or ("", "")
 
 
+_SEQUENCES: Final = frozenset({list, tuple})
+
+
 def clean(attributes: Mapping[str, AttributeValue]) -> dict[str, AttributeValue]:
     """`attributes` that every exporter can encode: half of a surrogate pair, which JSON allows, is no UTF-8.
 
     The exporter would fail on it, and take the whole batch with it.
     """
-    return {name: _clean_value(value) for name, value in attributes.items()}
-
-
-def _clean_value(value: AttributeValue) -> AttributeValue:
-    if isinstance(value, str):
-        return _clean_text(value)
-    if isinstance(value, Sequence):
-        return [_clean_text(item) for item in value]
-    return value
+    cleaned = dict(attributes)
+    for name, value in attributes.items():
+        if type(value) is str:
+            if not value.isascii():
+                cleaned[name] = _clean_text(value)
+        elif type(value) in _SEQUENCES:
+            cleaned[name] = [_clean_text(item) for item in cast("Sequence[str]", value)]
+    return cleaned
 
 
 def _clean_text(text: str) -> str:

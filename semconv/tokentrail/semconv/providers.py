@@ -4,6 +4,7 @@ Canonical names are the well-known values of `gen_ai.provider.name`; providers t
 name they are commonly known by. The host decides first: an SDK of one vendor is often pointed at another's host.
 """
 
+import re
 from typing import Final
 
 OPENAI: Final = "openai"
@@ -38,6 +39,9 @@ ALIBABA: Final = "alibaba"
 ZHIPU: Final = "zhipu"
 MINIMAX: Final = "minimax"
 GITHUB_MODELS: Final = "github_models"
+VOYAGE: Final = "voyageai"
+JINA: Final = "jina"
+SILICONFLOW: Final = "siliconflow"
 PORTKEY: Final = "portkey"
 HELICONE: Final = "helicone"
 VERCEL_GATEWAY: Final = "vercel"
@@ -53,7 +57,11 @@ _EXACT: Final[dict[str, str]] = {
     "us.api.openai.com": OPENAI,
     "api.anthropic.com": ANTHROPIC,
     "generativelanguage.googleapis.com": GEMINI,
+    "generativelanguage.mtls.googleapis.com": GEMINI,
     "aiplatform.googleapis.com": VERTEX,
+    "aiplatform.mtls.googleapis.com": VERTEX,
+    "aiplatform.us.rep.googleapis.com": VERTEX,
+    "aiplatform.eu.rep.googleapis.com": VERTEX,
     "api.mistral.ai": MISTRAL,
     "codestral.mistral.ai": MISTRAL,
     "api.cohere.com": COHERE,
@@ -85,6 +93,10 @@ _EXACT: Final[dict[str, str]] = {
     "api.z.ai": ZHIPU,
     "api.minimax.io": MINIMAX,
     "models.github.ai": GITHUB_MODELS,
+    "api.voyageai.com": VOYAGE,
+    "api.jina.ai": JINA,
+    "api.siliconflow.com": SILICONFLOW,
+    "api.siliconflow.cn": SILICONFLOW,
     "models.inference.ai.azure.com": AZURE_INFERENCE,
     "api.portkey.ai": PORTKEY,
     "ai-gateway.vercel.sh": VERCEL_GATEWAY,
@@ -114,10 +126,15 @@ _SUFFIXES: Final[tuple[tuple[str, str], ...]] = (
     (".inference.ai.azure.com", AZURE_INFERENCE),
     (".models.ai.azure.com", AZURE_INFERENCE),
     ("-aiplatform.googleapis.com", VERTEX),
+    ("-aiplatform.mtls.googleapis.com", VERTEX),
+    (".prediction.vertexai.goog", VERTEX),
     (".helicone.ai", HELICONE),
     (".ml.cloud.ibm.com", WATSONX),
     (".endpoints.huggingface.cloud", HUGGING_FACE),
 )
+
+_BEDROCK: Final = re.compile(r"^(vpce-[^.]+\.)?bedrock-runtime(-fips)?\.")
+"""Its hosts in every region and partition, and the endpoints of it in networks of one's own (AWS PrivateLink)."""
 
 _ALIASES: Final[dict[str, str]] = {
     "open_ai": OPENAI,
@@ -156,6 +173,8 @@ _ALIASES: Final[dict[str, str]] = {
     "moonshotai": MOONSHOT,
     "together": TOGETHER,
     "together-ai": TOGETHER,
+    "voyage": VOYAGE,
+    "jina_ai": JINA,
     "fireworks_ai": FIREWORKS,
     "fireworks-ai": FIREWORKS,
     "huggingface": HUGGING_FACE,
@@ -172,7 +191,7 @@ def of_host(host: str, port: int | None = None) -> str | None:
     for suffix, provider in _SUFFIXES:
         if host.endswith(suffix):
             return provider
-    if host.startswith(("bedrock-runtime.", "bedrock-runtime-fips.")):
+    if _BEDROCK.search(host):
         return BEDROCK
     return OLLAMA if port == OLLAMA_PORT else None
 

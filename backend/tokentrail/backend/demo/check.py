@@ -9,6 +9,8 @@ from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import Final, TypeAlias
 
+from tokentrail.semconv.genai import StreamExit
+
 Record: TypeAlias = Mapping[str, object]
 
 MAX_NAMED: Final = 5
@@ -68,6 +70,19 @@ def of_ledger(entries: Iterable[Record]) -> Figures:
     )
 
 
+def heard(entries: Iterable[Record], rows: Iterable[Record]) -> list[Record]:
+    """`entries` as far as the application listened: of a stream that it left, nobody read the counts at the end."""
+    left = {
+        row.get("request_id")
+        for row in rows
+        if row.get("stream_exit") not in (None, "", StreamExit.COMPLETE) and row.get("input_tokens") is None
+    }
+    return [
+        {name: value for name, value in entry.items() if entry.get("request_id") not in left or name not in _COUNTS}
+        for entry in entries
+    ]
+
+
 def differences(first: str, one: Figures, second: str, other: Figures) -> list[str]:
     """What two witnesses say differently, as words for a person; empty when they agree."""
     found = []
@@ -103,6 +118,7 @@ _NAMES: Final = (
     ("reasoning_tokens", "reasoning_tokens"),
 )
 """Counts by their names in calls and in the ledger."""
+_COUNTS: Final = frozenset(theirs for _, theirs in _NAMES)
 
 
 def leaks(entries: Iterable[Record]) -> list[str]:

@@ -10,6 +10,7 @@ from tokentrail.semconv import genai, providers
 LLM: Final = "llm"
 EMBEDDING: Final = "embedding"
 RERANK: Final = "rerank"
+MODERATION: Final = "moderation"
 RERANK_OPERATION: Final = "rerank"
 """In use by several producers; the conventions have no such operation."""
 
@@ -19,6 +20,7 @@ _KIND_OF: Final = {
     genai.Operation.GENERATE_CONTENT: LLM,
     genai.Operation.EMBEDDINGS: EMBEDDING,
     RERANK_OPERATION: RERANK,
+    genai.Operation.MODERATION: MODERATION,
 }
 """The billable operations; everything else (agents, tools, workflows, retrieval) makes no row."""
 
@@ -45,6 +47,9 @@ _NOT_PROVIDERS: Final = frozenset(
 )
 _GATEWAYS: Final = frozenset({providers.HELICONE, providers.PORTKEY, providers.VERCEL_GATEWAY})
 """Hosts that stand for many providers: the name the sender gave is better."""
+
+_AZURE_AT_ONE_HOST: Final = (providers.AZURE_INFERENCE, providers.AZURE_OPENAI)
+"""Azure AI Foundry serves Azure OpenAI under a path of its own: then the sender knows better than the host tells."""
 
 _BEDROCK_MODEL: Final = re.compile(
     r"arn:aws[a-z-]*:bedrock:.*|((us|eu|apac|global)\.)?(anthropic|amazon|meta|mistral|cohere|ai21|deepseek)\..+"
@@ -78,7 +83,7 @@ def operation(span: Span) -> str:
 
 
 def kind(operation_name: str) -> str:
-    """`llm`, `embedding` or `rerank` for a billable operation."""
+    """`llm`, `embedding`, `rerank` or `moderation` for a billable operation."""
     return _KIND_OF[operation_name]
 
 
@@ -92,7 +97,7 @@ def provider(span: Span, model: str) -> str:
     named = coerce.text(span.attributes, genai.PROVIDER_NAME, genai.SYSTEM_OLD)
     if named.strip().lower() in _NOT_PROVIDERS:
         named = ""
-    if of_host and not (named and of_host in _GATEWAYS):
+    if of_host and not (named and of_host in _GATEWAYS) and (of_host, named) != _AZURE_AT_ONE_HOST:
         return of_host
     return providers.canonical(named) if named else of_host or _of_model(model.lower())
 

@@ -59,6 +59,8 @@ class OtelGenAI:
         # A redirect is answered by another exchange, which has its own span.
         if not operation or (status is not None and 300 <= status < 400):  # HTTP's class 3xx
             return None
+        if genai.DUPLICATE_OF in attributes:
+            return None  # another span, which is counted, stands for the same call
         reported, usage = read_cost(attributes), read_usage(attributes)
         row = _row(span, operation, status, usage, reported or ReportedCost())
         return Reading(row, None if reported else _call(row, usage, attributes))

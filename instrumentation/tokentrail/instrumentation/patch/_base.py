@@ -13,12 +13,14 @@ None of these raises.
 from types import ModuleType
 from typing import Final, Protocol
 
-from tokentrail.instrumentation.exchange import Exchange, Observer
+from tokentrail.instrumentation.exchange import Exchange
 from tokentrail.instrumentation.guard import protect
 from tokentrail.instrumentation.headers import RequestHeaders
+from tokentrail.instrumentation.observer import Observer
 
 WATCHING: Final = protect("watching a response")
 """One for all: it keeps no state, and a stream has many chunks."""
+_ENTERING: Final = protect("making a span current")
 
 
 class Patch(Protocol):
@@ -55,14 +57,14 @@ def begin(host: str, port: int | None, path: str, body: bytes, headers: RequestH
 
 def enter(exchange: Exchange | None) -> object:
     """Make the span of `exchange` current until `leave` is given what this returns."""
-    with protect("making a span current"):
+    with _ENTERING:
         return None if exchange is None else exchange.enter()
     return None
 
 
 def leave(exchange: Exchange | None, token: object) -> None:
     """Make current again what was before `enter`."""
-    with protect("making a span current"):
+    with _ENTERING:
         if exchange is not None and token is not None:
             exchange.leave(token)
 

@@ -13,13 +13,19 @@ from types import ModuleType
 from typing import Any, Final
 
 from tokentrail.instrumentation.exchange import Exchange
+from tokentrail.instrumentation.framing.multipart import MAX_FIELDS_BYTES, write_fields
 from tokentrail.instrumentation.guard import protect
 from tokentrail.instrumentation.headers import is_honoured
+from tokentrail.instrumentation.observer import Observer
 from tokentrail.instrumentation.patch._base import WATCHING, enter, leave, watcher
+from tokentrail.instrumentation.patch._usage import may_change
+from tokentrail.instrumentation.stream_usage import REFUSALS, UsageFilter, is_refusal
 from tokentrail.semconv.genai import StreamExit
 
 logger = logging.getLogger(__name__)
 
+_LOOKING: Final = protect("looking at a request")
+_FOLLOWING: Final = protect("looking at a response")
 _METHOD: Final = "_send_single_request"
 
 
@@ -40,44 +46,28 @@ class HttpxPatch:
 
 
 def _sync_hook(module: ModuleType, original: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    class Tee(_Tee, module.SyncByteStream):  # type: ignore[misc, name-defined]  # the base is known at run time only
-        def __iter__(self) -> Iterator[bytes]:
-            exchange = self._exchange
-            try:
-                for chunk in self._stream:
-                    with WATCHING:
-                        exchange.chunk(chunk)
-                    yield chunk
-            except GeneratorExit:
-                raise  # close() or the destructor tells why
-            except BaseException as error:
-                with WATCHING:
-                    exchange.fail(error)
-                raise
-            with WATCHING:
-                exchange.finish(StreamExit.COMPLETE)
-
-        def close(self) -> None:
-            try:
-                self._stream.close()
-            finally:
-                with WATCHING:
-                    self._exchange.close()
+    tee, replaying = _sync_tee(module), _sync_replay(module)
 
     @functools.wraps(original)
     def send(client: Any, request: Any) -> Any:
-        exchange, outgoing = _begin(request)
-        if exchange is None and outgoing is request:
+        call = _begin(request)
+        if call is None:
             return original(client, request)
-        token = enter(exchange)
+        token = enter(call.exchange)
         try:
-            response = original(client, outgoing)
+            response = original(client, call.outgoing)
+            if call.asks and response.status_code in REFUSALS and not response.is_stream_consumed:
+                replay = replaying(response.stream, b"".join(response.stream))
+                response.stream.close()
+                response.stream = replay
+                if call.was_refused(response, replay.content):
+                    response = original(client, call.outgoing)
         except BaseException as error:
-            leave(exchange, token)
-            _fail(exchange, error, outgoing, request)
+            leave(call.exchange, token)
+            _fail(call, error)
             raise
-        leave(exchange, token)
-        _observe(exchange, request, response, Tee)
+        leave(call.exchange, token)
+        _observe(call, response, tee)
         return response
 
     return send
@@ -86,27 +76,108 @@ def _sync_hook(module: ModuleType, original: Callable[[Any, Any], Any]) -> Calla
 def _async_hook(
     module: ModuleType, original: Callable[[Any, Any], Awaitable[Any]]
 ) -> Callable[[Any, Any], Awaitable[Any]]:
+    tee, replaying = _async_tee(module), _async_replay(module)
+
+    @functools.wraps(original)
+    async def send(client: Any, request: Any) -> Any:
+        call = _begin(request)
+        if call is None:
+            return await original(client, request)
+        token = enter(call.exchange)
+        try:
+            response = await original(client, call.outgoing)
+            if call.asks and response.status_code in REFUSALS and not response.is_stream_consumed:
+                replay = replaying(response.stream, b"".join([chunk async for chunk in response.stream]))
+                await response.stream.aclose()
+                response.stream = replay
+                if call.was_refused(response, replay.content):
+                    response = await original(client, call.outgoing)
+        except BaseException as error:
+            leave(call.exchange, token)
+            _fail(call, error)
+            raise
+        leave(call.exchange, token)
+        _observe(call, response, tee)
+        return response
+
+    return send
+
+
+def _sync_tee(module: ModuleType) -> type["_Tee"]:
+    class Tee(_Tee, module.SyncByteStream):  # type: ignore[misc, name-defined]  # the base is known at run time only
+        def __iter__(self) -> Iterator[bytes]:
+            see, hides = self._exchange.chunk, self.filter is not None
+            try:
+                for chunk in self._stream:
+                    try:
+                        see(chunk)
+                    except Exception as error:  # noqa: BLE001  ours alone: the guard, without its cost
+                        WATCHING.absorb(error)
+                    if not hides:
+                        yield chunk
+                    elif shown := self.shown(chunk):
+                        yield shown
+                if hides and (shown := self.shown(None)):
+                    yield shown
+            except GeneratorExit:
+                raise  # close() or the destructor tells why
+            except BaseException as error:
+                with WATCHING:
+                    self._exchange.fail(error)
+                raise
+            with WATCHING:
+                self._exchange.finish(StreamExit.COMPLETE)
+
+        def close(self) -> None:
+            try:
+                self._stream.close()
+            finally:
+                with WATCHING:
+                    self._exchange.close()
+
+    return Tee
+
+
+def _sync_replay(module: ModuleType) -> type["_Replay"]:
+    class Replay(_Replay, module.SyncByteStream):  # type: ignore[misc, name-defined]  # as above
+        def __iter__(self) -> Iterator[bytes]:
+            yield self.content
+
+        def close(self) -> None:
+            self._stream.close()
+
+    return Replay
+
+
+def _async_tee(module: ModuleType) -> type["_Tee"]:
     class Tee(_Tee, module.AsyncByteStream):  # type: ignore[misc, name-defined]  # the base is known at run time only
         async def __aiter__(self) -> AsyncIterator[bytes]:
-            exchange = self._exchange
+            see, hides = self._exchange.chunk, self.filter is not None
             stream = self._stream.__aiter__()
             try:
                 async for chunk in stream:
-                    with WATCHING:
-                        exchange.chunk(chunk)
-                    yield chunk
+                    try:
+                        see(chunk)
+                    except Exception as error:  # noqa: BLE001  ours alone: the guard, without its cost
+                        WATCHING.absorb(error)
+                    if not hides:
+                        yield chunk
+                    elif shown := self.shown(chunk):
+                        yield shown
+                if hides and (shown := self.shown(None)):
+                    yield shown
             except GeneratorExit:
                 raise  # aclose() or the destructor tells why
             except BaseException as error:
                 with WATCHING:
-                    exchange.fail(error)
+                    self._exchange.fail(error)
                 raise
             finally:
                 # As httpx2 does: a generator left behind would be closed by the event loop, some time.
                 if (aclose := getattr(stream, "aclose", None)) is not None:
                     await aclose()
             with WATCHING:
-                exchange.finish(StreamExit.COMPLETE)
+                self._exchange.finish(StreamExit.COMPLETE)
 
         async def aclose(self) -> None:
             try:
@@ -115,37 +186,52 @@ def _async_hook(
                 with WATCHING:
                     self._exchange.close()
 
-    @functools.wraps(original)
-    async def send(client: Any, request: Any) -> Any:
-        exchange, outgoing = _begin(request)
-        if exchange is None and outgoing is request:
-            return await original(client, request)
-        token = enter(exchange)
-        try:
-            response = await original(client, outgoing)
-        except BaseException as error:
-            leave(exchange, token)
-            _fail(exchange, error, outgoing, request)
-            raise
-        leave(exchange, token)
-        _observe(exchange, request, response, Tee)
-        return response
-
-    return send
+    return Tee
 
 
-class _Tee:
-    """A response's byte stream that shows its bytes to an exchange as the application takes them."""
+def _async_replay(module: ModuleType) -> type["_Replay"]:
+    class Replay(_Replay, module.AsyncByteStream):  # type: ignore[misc, name-defined]  # as above
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield self.content
 
-    def __init__(self, stream: Any, exchange: Exchange) -> None:
+        async def aclose(self) -> None:
+            await self._stream.aclose()
+
+    return Replay
+
+
+class _Around:
+    """Something around a response's byte stream."""
+
+    def __init__(self, stream: Any) -> None:
         self._stream = stream
-        self._exchange = exchange
 
     def __getattr__(self, name: str) -> Any:
         # httpx2 keeps `elapsed` on its own stream, and reads it through the response's.
         if name == "_stream":
             raise AttributeError(name)
         return getattr(self._stream, name)
+
+
+class _Tee(_Around):
+    """A response's byte stream that shows its bytes to an exchange as the application takes them."""
+
+    def __init__(self, stream: Any, exchange: Exchange, usage_filter: UsageFilter | None) -> None:
+        super().__init__(stream)
+        self._exchange = exchange
+        self.filter = usage_filter
+
+    def shown(self, chunk: bytes | None) -> bytes:
+        """What the application may read when `chunk` has come, or when the stream has ended (`None`)."""
+        hide = self.filter
+        with protect("hiding the usage of a stream"):
+            if hide is not None:
+                return hide.flush() if chunk is None else hide.feed(chunk)
+        with protect("showing the usage of a stream"):
+            if hide is not None:
+                return hide.give_up(chunk or b"")
+        self.filter = None
+        return chunk or b""
 
     def __del__(self) -> None:
         # __init__ may have failed, and then there is nothing to finish.
@@ -154,70 +240,159 @@ class _Tee:
                 exchange.finish(StreamExit.ABANDONED)
 
 
-def _begin(request: Any) -> tuple[Exchange | None, Any]:
-    """The exchange for `request` and the request to send: a copy where headers must not travel on."""
-    exchange: Exchange | None = None
-    outgoing = request
-    observer = watcher()
-    if observer is None:
-        return None, request
-    with protect("looking at a request"):
+class _Replay(_Around):
+    """A response's byte stream that has been read, and will be read again by the application."""
+
+    def __init__(self, stream: Any, content: bytes) -> None:
+        super().__init__(stream)
+        self.content = content
+
+
+class _Call:
+    """A request on its way."""
+
+    __slots__ = ("_observer", "asks", "exchange", "outgoing", "request")
+
+    def __init__(self, observer: Observer, request: Any) -> None:
+        self._observer = observer
+        self.request = request
+        """The application's, which stays as it is."""
+        self.outgoing = request
+        """What is sent: a copy where it differs."""
+        self.exchange: Exchange | None = None
+        self.asks = False
+        """True where it asks for the usage of a stream and the application's does not."""
+
+    def prepare(self) -> bool:
+        """Find out what to do; false when there is nothing to."""
+        request = self.request
         url = request.url
         host = url.host
         if request.method == "POST":
             port = url.port or (443 if url.scheme == "https" else 80)
-            exchange = observer.begin(host, port, url.path, _body(request), request.headers)
-        if observer.must_strip(exchange, host, request.headers):
-            outgoing = _without_metadata(request)
-    return exchange, outgoing
+            self.exchange = self._observer.begin(host, port, url.path, _body(request), request.headers)
+        if self._observer.must_strip(self.exchange, host, request.headers):
+            self.outgoing = _without_metadata(request)
+        asking = None if self.exchange is None else self._observer.ask_usage(self.exchange)
+        if asking is not None and may_change(request.headers):
+            self.outgoing = _asking(self.outgoing, asking)
+            self.asks = True
+        return self.exchange is not None or self.outgoing is not request
+
+    def was_refused(self, response: Any, content: bytes) -> bool:
+        """True when `response` with the body `content` refuses what we asked: then `outgoing` does not ask any more."""
+        with protect("looking at a refusal"):
+            if not is_refusal(content, response.headers.get("content-encoding") or ""):
+                return False
+            self._observer.never_ask(self.request.url.host)
+            self.asks = False
+            self.outgoing = self.request
+            if self._observer.must_strip(self.exchange, self.request.url.host, self.request.headers):
+                self.outgoing = _without_metadata(self.request)
+            return True
+        return False
+
+
+def _begin(request: Any) -> _Call | None:
+    """What is to be done with `request`; `None` for nothing at all."""
+    observer = watcher()
+    if observer is None:
+        return None
+    call = _Call(observer, request)
+    with _LOOKING:
+        return call if call.prepare() else None
+    return call if call.exchange is not None else None
 
 
 def _body(request: Any) -> bytes:
-    """The body of `request`; empty for one that is sent in parts: it has not been read, and must not be."""
+    """The body of `request`, of a form its texts as JSON; empty for one that is read as it is sent."""
     # `content` is not there in a request made by following a redirect, but its stream is the bytes all the same.
     body = request.__dict__.get("_content") or getattr(request.stream, "_stream", b"")
-    return body if isinstance(body, bytes) else b""
+    if isinstance(body, bytes) and body:
+        return body
+    fields = getattr(request.stream, "fields", None)  # of a form, which is made as it is sent
+    return write_fields(_texts(fields)) if isinstance(fields, list) else b""
+
+
+def _texts(fields: list[Any]) -> Iterator[tuple[str, str]]:
+    """The fields of a form that are no files: those keep what they send as `file`, and may have no name for it."""
+    for field in fields:
+        value = getattr(field, "value", None)
+        if value is None and not getattr(field, "filename", None):
+            value = getattr(field, "file", None)
+        if isinstance(value, (str, bytes)) and len(value) <= MAX_FIELDS_BYTES:
+            yield field.name, value if isinstance(value, str) else value.decode("utf-8", "replace")
+
+
+def _copy(request: Any, headers: list[tuple[bytes, bytes]]) -> Any:
+    outgoing = object.__new__(type(request))
+    outgoing.__dict__.update(request.__dict__)
+    outgoing.headers = type(request.headers)(headers)
+    return outgoing
 
 
 def _without_metadata(request: Any) -> Any:
     """A copy of `request` without the headers that were understood; the application's own stays as it is."""
-    outgoing = object.__new__(type(request))
-    outgoing.__dict__.update(request.__dict__)
-    kept = [(name, value) for name, value in request.headers.raw if not is_honoured(name)]
-    outgoing.headers = type(request.headers)(kept)
+    return _copy(request, [(name, value) for name, value in request.headers.raw if not is_honoured(name)])
+
+
+def _asking(request: Any, body: bytes) -> Any:
+    """A copy of `request` with another body, to be answered without content coding: what is hidden must be found."""
+    outgoing = _copy(request, request.headers.raw)
+    outgoing.headers["content-length"] = str(len(body))
+    outgoing.headers["accept-encoding"] = "identity"
+    outgoing.stream = type(request.stream)(body)
+    outgoing.__dict__["_content"] = body
     return outgoing
 
 
-def _fail(exchange: Exchange | None, error: BaseException, outgoing: Any, request: Any) -> None:
+def _fail(call: _Call, error: BaseException) -> None:
     """Record `error`, and have it show the application the request that it made, not our copy of it."""
     with protect("looking at a failure"):
-        if outgoing is not request and error.__dict__.get("_request") is outgoing:
-            error.__dict__["_request"] = request
-        if exchange is not None:
-            exchange.fail(error)
+        if call.outgoing is not call.request and error.__dict__.get("_request") is call.outgoing:
+            error.__dict__["_request"] = call.request
+        if call.exchange is not None:
+            call.exchange.fail(error)
 
 
-def _observe(exchange: Exchange | None, request: Any, response: Any, tee: Callable[[Any, Exchange], Any]) -> None:
+def _observe(call: _Call, response: Any, tee: type[_Tee]) -> None:
     """Follow `response`; where that fails, the exchange is over as far as can be told."""
-    with protect("looking at a response"):
-        response.request = request
-        if exchange is not None:
-            _follow(exchange, response, tee)
+    with _FOLLOWING:
+        response.request = call.request
+        if call.exchange is not None:
+            _follow(call.exchange, call.asks, response, tee)
         return
     with protect("giving up on a response"):
-        if exchange is not None:
-            exchange.finish(StreamExit.ABANDONED)
+        if call.exchange is not None:
+            call.exchange.finish(StreamExit.ABANDONED)
 
 
-def _follow(exchange: Exchange, response: Any, tee: Callable[[Any, Exchange], Any]) -> None:
+def _follow(exchange: Exchange, asked: bool, response: Any, tee: type[_Tee]) -> None:
     """Watch the stream of `response` as the application reads it, or its content where that is already here."""
     if not exchange.wants_body:
         exchange.finish(StreamExit.COMPLETE)
     elif response.is_stream_consumed:
         # Made in memory, as mock transports do.
-        exchange.respond(response.status_code, response.headers.get, decoded=True)
+        exchange.respond(response.status_code, response.headers.raw, decoded=True)
         exchange.chunk(response.content)
         exchange.finish(StreamExit.COMPLETE)
     else:
-        exchange.respond(response.status_code, response.headers.get)
-        response.stream = tee(response.stream, exchange)
+        exchange.respond(response.status_code, response.headers.raw)
+        hide = _filter(response) if asked else None
+        response.stream = tee(response.stream, exchange, hide)
+
+
+def _filter(response: Any) -> UsageFilter | None:
+    """What hides the usage from the application; `None` where the body is no stream of events, or cannot be decoded."""
+    headers = response.headers
+    if not (headers.get("content-type") or "").startswith("text/event-stream"):
+        return None
+    try:
+        hide = UsageFilter(headers.get("content-encoding") or "")
+    except LookupError:
+        return None
+    if hide.decodes:
+        # Asked for none, the server used one all the same: the application gets the body without it.
+        for name in ("content-encoding", "content-length"):
+            headers.pop(name, None)
+    return hide

@@ -4,10 +4,10 @@ A wire format is the bodies of one endpoint, plain and streamed. It opens nothin
 a `Reader`, made for each exchange, holds what has arrived of one response.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 from tokentrail.instrumentation.content import Message, Part
 from tokentrail.instrumentation.framing._base import Event
@@ -47,6 +47,10 @@ class ProviderError:
     message: str
 
 
+NO_USAGE: Final = Usage()
+"""Nothing was reported."""
+
+
 @dataclass(frozen=True, slots=True)
 class Response:
     """What has arrived of a response."""
@@ -55,7 +59,7 @@ class Response:
     model: str = ""
     finish_reasons: Sequence[str] = ()
     """The conventions' words, one for each choice."""
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = NO_USAGE
     service_tier: str = ""
     attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
     error: ProviderError | None = None
@@ -80,6 +84,25 @@ class Reader(Protocol):
         """What has arrived so far. May be asked at any time."""
 
 
+@runtime_checkable
+class HeaderReader(Protocol):
+    """A `Reader` that wants the headers of the response, too: where they say what the body does not."""
+
+    def feed_headers(self, lookup: Callable[[str], str | None]) -> None:
+        """Take them in, before anything else; `lookup` finds one by its lower-case name, and is not kept."""
+
+
+@runtime_checkable
+class RawReader(Protocol):
+    """A `Reader` of an endpoint that may answer with what is neither JSON nor events: text, audio."""
+
+    def wants(self, media_type: str) -> bool:
+        """True when such a body is to be kept until it is whole; otherwise it goes by, and is only counted."""
+
+    def feed_raw(self, media_type: str, body: bytes, size: int) -> None:
+        """Take in a body of `size` bytes, in place of `feed_body`; `body` is empty where it was not wanted."""
+
+
 class Route(NamedTuple):
     """A path that a format is served at."""
 
@@ -88,6 +111,18 @@ class Route(NamedTuple):
     that names the model, `{}` for any such part. `/models/{model}:generateContent` is an example."""
     stream: bool = False
     """True where the path itself asks for a stream."""
+    providers: frozenset[str] = frozenset()
+    """Where not empty, the route is served by these providers only, at hosts that the table knows: for a path that
+    vendors share whose bodies differ. It goes before a route of the same path that anybody may serve."""
+    judged: bool = False
+    """True for a path that serves other things, too: the body must look like the format at every host."""
+
+
+class Skimming(Protocol):
+    """A reader that can tell events which would change nothing, so that most of a stream need not be parsed."""
+
+    skips: Callable[[bytes], bool] | None
+    """True for such an event, given as it stands in the body; asked only once output has arrived. `None`: read all."""
 
 
 class WireFormat(Protocol):
@@ -108,3 +143,11 @@ class WireFormat(Protocol):
 
     def reader(self, keep_content: bool) -> Reader:
         """A reader for one response; it collects output messages when `keep_content`."""
+
+
+@runtime_checkable
+class SharedPath(Protocol):
+    """A `WireFormat` whose path serves several operations."""
+
+    def serving(self, model: str, body: bytes) -> WireFormat:
+        """The variant of this format that `body`, a request to `model`, is of; cheap, on the application's path."""

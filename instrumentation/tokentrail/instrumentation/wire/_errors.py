@@ -2,6 +2,7 @@
 
     {"error": {"message", "type", "code", "param"}}     OpenAI and its kin; Anthropic inside {"type": "error"}
     {"error": {"message", "code": 502}}                 OpenRouter: status of the provider behind it, also mid-stream
+    {"error": {"code": 400, "message", "status": "INVALID_ARGUMENT"}}    Google: the name of the code
     {"error": "message"}                                Ollama, LM Studio
     {"object": "error", "message", "type", "code"}      vLLM, Mistral; also with "detail"
 
@@ -33,7 +34,7 @@ def read_error(body: Json) -> ProviderError | None:
 
 
 def _kind(details: Json, skip: str = "") -> str:
-    for name in ("code", "type"):
+    for name in ("code", "type", "status"):
         value = text(details.get(name))
         if value != skip and _KIND.fullmatch(value):
             return value

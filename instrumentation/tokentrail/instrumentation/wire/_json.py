@@ -1,10 +1,12 @@
-"""Narrowing of parsed JSON: what is not of the wanted type is treated as absent.
+"""Parsing JSON, and narrowing what was parsed: what is not of the wanted type is treated as absent.
 
 Bodies come from anybody's server, so every field is looked at before it is believed.
 """
 
+import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from typing import Final
 
 Json = Mapping[str, object]
@@ -14,6 +16,32 @@ EMPTY: Final[Json] = {}
 
 _INT64: Final = 2**63
 """One past the largest whole number that a span attribute can carry (OTLP's `int_value`)."""
+
+
+def _fast_parser() -> Callable[[bytes], object] | None:
+    """The parser of jiter, where it is installed: the SDKs of OpenAI and Anthropic bring it along."""
+    try:
+        parser = import_module("jiter").from_json
+    except (ImportError, AttributeError):
+        return None
+    return parser if callable(parser) else None
+
+
+_fast_parse: Final = _fast_parser()
+
+
+def parse(data: bytes | bytearray) -> object:
+    """What the JSON text `data` holds. Raises `ValueError`, or `RecursionError` when it is nested too deep.
+
+    By jiter where there is one (a stream's chunk in a third of the time, a long prompt in a twentieth). What jiter
+    refuses has the last word of `json`, which reads some more: half surrogate pairs, deeper nesting.
+    """
+    if _fast_parse is not None:
+        try:
+            return _fast_parse(bytes(data))
+        except ValueError:
+            pass
+    return json.loads(data)
 
 
 def mapping(value: object) -> Json:

@@ -9,9 +9,11 @@
               event: message_stop           event: ping, event: error {"error": {"type", "message"}}
 
 `input_tokens` leaves the cache out: the total is input + cache reads + cache writes.
+
+Vertex AI serves the same bodies at a path of its own that names the model, which the body then does not
+(https://docs.cloud.google.com/vertex-ai/generative-ai/docs/partner-models/claude/use-claude).
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -28,7 +30,7 @@ from tokentrail.instrumentation.wire._base import (
     Route,
 )
 from tokentrail.instrumentation.wire._errors import read_error
-from tokentrail.instrumentation.wire._json import Json, index, integer, mapping, sequence, text
+from tokentrail.instrumentation.wire._json import Json, index, integer, mapping, parse, sequence, text
 from tokentrail.instrumentation.wire._settings import read_settings
 from tokentrail.semconv import finish, genai
 from tokentrail.semconv.usage import Usage
@@ -52,11 +54,19 @@ class AnthropicMessages:
 
     name = "anthropic_messages"
     operation = genai.Operation.CHAT
-    routes: tuple[Route, ...] = (Route("/v1/messages"),)
+    routes: tuple[Route, ...] = (
+        Route("/v1/messages"),
+        Route("/publishers/anthropic/models/{model}:rawPredict"),
+        Route("/publishers/anthropic/models/{model}:streamRawPredict", stream=True),
+    )
 
     def recognises(self, body: Json) -> bool:
-        """A model, a list of messages and the limit that the API insists on."""
-        return isinstance(body.get("model"), str) and isinstance(body.get("messages"), list) and "max_tokens" in body
+        """A model, a list of messages and the limit that the API insists on.
+
+        Vertex AI has the model in the path, and in its place the version of the API.
+        """
+        named = isinstance(body.get("model"), str) or isinstance(body.get("anthropic_version"), str)
+        return named and isinstance(body.get("messages"), list) and "max_tokens" in body
 
     def read_request(self, body: Json) -> Request:
         """Settings of a request."""
@@ -100,6 +110,7 @@ class MessagesReader:
     """Reads one response of the format."""
 
     def __init__(self, keep_content: bool) -> None:
+        self.skips = None if keep_content else _is_delta
         self._keep_content = keep_content
         self._id = ""
         self._model = ""
@@ -111,7 +122,7 @@ class MessagesReader:
 
     def feed_event(self, event: Event) -> bool:
         """Take in an event; true when it carries output."""
-        data = mapping(json.loads(event.data))
+        data = mapping(parse(event.data))
         kind = text(data.get("type")) or event.name
         if kind == "content_block_delta":
             return self._read_delta(data)
@@ -122,6 +133,8 @@ class MessagesReader:
         elif kind == "message_delta":
             self._reason = text(mapping(data.get("delta")).get("stop_reason")) or self._reason
             self._read_usage(data)
+            # Nothing but `message_stop` follows, and readers stop before it (LiteLLM 1.106).
+            self._complete = self._complete or bool(self._reason)
         elif kind == "message_stop":
             self._complete = True
         elif kind == "error":
@@ -186,6 +199,11 @@ class MessagesReader:
     def _output(self, reason: str) -> list[Message]:
         parts = [_read_block(block.start, str(block.output)) for _, block in sorted(self._blocks.items())]
         return [{**content.message("assistant", parts), "finish_reason": reason or finish.ERROR}]
+
+
+def _is_delta(event: bytes) -> bool:
+    """True for a piece of output: counts and reasons come in events of their own."""
+    return event.startswith(b"event: content_block_delta\n")
 
 
 def _to_usage(usage: Json) -> Usage:

@@ -4,21 +4,24 @@ A path that ends like a known endpoint, at a host the provider table knows, is a
 the body must look like the format too; such a host is self-hosted, or a gateway, and is named so.
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
 from tokentrail.instrumentation.wire import WIRE_FORMATS
-from tokentrail.instrumentation.wire._base import Route, WireFormat
+from tokentrail.instrumentation.wire._base import Route, SharedPath, WireFormat
 from tokentrail.instrumentation.wire._json import Json, text
+from tokentrail.instrumentation.wire._json import parse as parse_json
 from tokentrail.semconv import providers
 
 _DEPLOYMENT: Final = re.compile(r"/openai/deployments/([^/]+)/")
-_WHOLE_BODY_BYTES: Final = 4 * 1024
-"""Up to this size a body is parsed to find its model; in a longer one the model is looked for first."""
-_MODEL: Final = re.compile(rb'(?<!\\)"model"\s*:\s*"([^"\\]{1,256})"')
+_NO_MODELS: Final = frozenset({"count-tokens"})
+"""What stands where a path names the model, and is none: Vertex AI counts the tokens of Claude's messages so."""
+_MODEL_KEY: Final = b'"model":'
+_MAX_MODEL_BYTES: Final = 512
+_END_BYTES: Final = 2048
+"""How much of each end of a body is searched for the model it names."""
 
 
 class Endpoint(NamedTuple):
@@ -32,6 +35,8 @@ class Endpoint(NamedTuple):
     """The parsed body, where finding the endpoint took parsing it."""
     stream: bool = False
     """True where the path says that the answer is a stream."""
+    is_guess: bool = False
+    """True where `model` was searched for: what the parsed body says counts."""
 
 
 class _Served(NamedTuple):
@@ -40,23 +45,32 @@ class _Served(NamedTuple):
     wire: WireFormat
     path: re.Pattern[str]
     stream: bool
+    providers: frozenset[str]
+    judged: bool
+    shared: SharedPath | None
+    """The format, where its path serves several operations."""
 
 
 def _compiled(formats: Iterable[WireFormat]) -> Mapping[str, tuple[_Served, ...]]:
     """The routes by the last word of their paths, the longest first: `/fim/completions` is one of `/completions`."""
     routes = sorted(
-        ((route, wire) for wire in formats for route in wire.routes), key=lambda item: len(item[0].path), reverse=True
+        ((route, wire) for wire in formats for route in wire.routes),
+        key=lambda item: (len(item[0].path), bool(item[0].providers)),
+        reverse=True,
     )
     found: dict[str, list[_Served]] = {}
     for route, wire in routes:
-        found.setdefault(_last_word(route.path), []).append(_Served(wire, _pattern(route), route.stream))
+        shared = wire if isinstance(wire, SharedPath) else None
+        served = _Served(wire, _pattern(route), route.stream, route.providers, route.judged, shared)
+        found.setdefault(_last_word(route.path), []).append(served)
     return {word: tuple(served) for word, served in found.items()}
 
 
 def _pattern(route: Route) -> re.Pattern[str]:
     escaped = re.escape(route.path)
     return re.compile(
-        escaped.replace(r"\{model\}", "(?P<model>[^/]+)").replace(r"\{\}", "[^/]+") + "$",
+        # An ARN has slashes, which some clients show decoded.
+        escaped.replace(r"\{model\}", "(?P<model>arn:.+|[^/]+)").replace(r"\{\}", "[^/]+") + "$",
     )
 
 
@@ -65,57 +79,87 @@ def _last_word(path: str) -> str:
 
 
 _ROUTES: Final = _compiled(WIRE_FORMATS)
+_OPEN_ENDED: Final = _ROUTES.get("{}", ())
+"""Those whose last word may be any: they end in an id."""
 
 
 def match(host: str, port: int | None, path: str, body: bytes) -> Endpoint | None:
     """The endpoint that a POST of `body` calls, or `None` when it is no model call that is known."""
     path = path.rstrip("/")
-    candidates = _ROUTES.get(_last_word(path))
-    if candidates is None:
+    candidates = _ROUTES.get(_last_word(path), _OPEN_ENDED)
+    matches = [(served, found) for served in candidates if (found := served.path.search(path)) is not None]
+    if not matches:
         return None
-    provider = providers.of_host(host, port)
+    provider = _provider(host, port, path)
     parsed: Json | None = None
-    for served in candidates:
-        if (found := served.path.search(path)) is None:
+    for served, found in matches:
+        if served.providers and provider not in served.providers:
             continue
-        if provider is None:
+        if provider is None or served.judged:
             if parsed is None:
                 parsed = parse(body)
             if not served.wire.recognises(parsed):
                 continue
         named = found.groupdict().get("model")
+        if named in _NO_MODELS:
+            return None
         return _endpoint(served, provider, path, body, parsed, unquote(named) if named else "")
     return None
+
+
+def _provider(host: str, port: int | None, path: str) -> str | None:
+    """The provider at `host`; Azure AI Foundry serves Azure OpenAI at the same one."""
+    provider = providers.of_host(host, port)
+    is_openai = provider == providers.AZURE_INFERENCE and "/openai/" in path
+    return providers.AZURE_OPENAI if is_openai else provider
 
 
 def _endpoint(
     served: _Served, provider: str | None, path: str, body: bytes, parsed: Json | None, model: str
 ) -> Endpoint:
+    is_guess = False
     if not model:
-        if parsed is None and len(body) > _WHOLE_BODY_BYTES:
+        if parsed is None:
             model = _search_model(body)
+            is_guess = bool(model)
         if not model:
             parsed = parse(body) if parsed is None else parsed
             model = text(parsed.get("model"))
         if not model and (deployment := _DEPLOYMENT.search(path)):
             model = deployment.group(1)
-    return Endpoint(served.wire, provider or providers.SELF_HOSTED, model, parsed, served.stream)
+    wire = served.wire if served.shared is None else served.shared.serving(model, body)
+    return Endpoint(wire, provider or providers.SELF_HOSTED, model, parsed, served.stream, is_guess)
 
 
 def _search_model(body: bytes) -> str:
-    """The model a long body names, when a search finds a single one; empty when only parsing can tell.
+    """The model that `body` seems to name, empty when only parsing can tell.
 
-    A quote inside a JSON string is escaped, so a match is structure, not text; but it may be nested, so that two
-    different ones are decided by parsing.
+    A quote inside a JSON string is escaped, so what is found is a key; but it may be nested. SDKs write the model
+    before or after the messages, so the two ends are searched, and when they differ parsing decides. What is wrong all
+    the same is put right when the body is read.
     """
-    found = set(_MODEL.findall(body))
-    return str(found.pop(), "utf-8", "replace") if len(found) == 1 else ""
+    first = _value_at(body, body.find(_MODEL_KEY, 0, _END_BYTES))
+    start = max(len(body) - _END_BYTES, 0)
+    last = _value_at(body, body.rfind(_MODEL_KEY, start))
+    return (first or last) if first == last or not (first and last) else ""
+
+
+def _value_at(body: bytes, position: int) -> str:
+    """The string after the key at `position` (-1: there is none); empty when it is none, or has escapes in it."""
+    if position < 0:
+        return ""
+    start = position + len(_MODEL_KEY)
+    value = body[start : start + _MAX_MODEL_BYTES].lstrip()
+    end = value.find(b'"', 1)
+    if end < 0 or value[:1] != b'"' or b"\\" in value[:end]:
+        return ""
+    return value[1:end].decode("utf-8", "replace")
 
 
 def parse(body: bytes) -> Json:
     """`body` as a JSON object; an empty one when it is none."""
     try:
-        parsed = json.loads(body) if body else None
+        parsed = parse_json(body) if body else None
     except (ValueError, RecursionError):  # JSON that is none or nested too deep, and bytes that are no UTF-8
         return {}
     return parsed if isinstance(parsed, dict) else {}

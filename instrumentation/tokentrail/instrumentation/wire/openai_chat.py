@@ -7,16 +7,15 @@
               data: [DONE]
 
 Deviations read here, as of 2026-11: Groq's `x_groq.usage`; reasoning text as `reasoning_content` (DeepSeek, Moonshot)
-or `reasoning` (OpenRouter, Groq, Together); lists of content parts in answers (Mistral); streamed tool calls without
-an index (Mistral) or all with index 0 (Google's endpoint for OpenAI clients); cached tokens as
-`prompt_cache_hit_tokens` (DeepSeek) or `usage.cached_tokens` (Together, Moonshot); output totals that leave reasoning
-out (xAI); a cost in `usage.cost` (OpenRouter a number, Perplexity an object).
+or `reasoning` (OpenRouter, Groq, Together); lists of content parts in answers (Mistral); images in answers
+(OpenRouter); streamed tool calls without an index (Mistral) or all with index 0 (Google's endpoint for OpenAI clients);
+a first chunk without id, model and choices (Azure); counts in `timings` (llama.cpp); templates that the gateway fills
+in (Portkey's prompts, which name no model); `random_seed`, and an agent in place of the model (Mistral). Those of the
+usage are in `_openai.py`.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
 
 from tokentrail.instrumentation import content
 from tokentrail.instrumentation.content import Message, Part, TextBuffer
@@ -30,10 +29,16 @@ from tokentrail.instrumentation.wire._base import (
     Route,
 )
 from tokentrail.instrumentation.wire._errors import read_error
-from tokentrail.instrumentation.wire._json import Json, index, integer, mapping, number, sequence, text
+from tokentrail.instrumentation.wire._json import Json, index, integer, mapping, parse, sequence, text
+from tokentrail.instrumentation.wire._openai import (
+    find_usage,
+    read_reported_usd,
+    read_stop,
+    read_timings,
+    read_usage,
+)
 from tokentrail.instrumentation.wire._settings import read_settings
-from tokentrail.semconv import finish, genai
-from tokentrail.semconv.usage import Usage
+from tokentrail.semconv import finish, genai, providers
 
 _SETTINGS: Mapping[str, tuple[str, type]] = {
     "temperature": (genai.REQUEST_TEMPERATURE, float),
@@ -43,6 +48,7 @@ _SETTINGS: Mapping[str, tuple[str, type]] = {
     "frequency_penalty": (genai.REQUEST_FREQUENCY_PENALTY, float),
     "presence_penalty": (genai.REQUEST_PRESENCE_PENALTY, float),
     "seed": (genai.REQUEST_SEED, int),
+    "random_seed": (genai.REQUEST_SEED, int),
     "reasoning_effort": (genai.REQUEST_REASONING_LEVEL, str),
 }
 
@@ -52,7 +58,13 @@ class OpenAIChat:
 
     name = "openai_chat"
     operation = genai.Operation.CHAT
-    routes: tuple[Route, ...] = (Route("/chat/completions"),)
+    routes: tuple[Route, ...] = (
+        Route("/chat/completions"),
+        Route("/prompts/{}/completions", providers=frozenset({providers.PORTKEY})),
+        Route("/agents/completions", providers=frozenset({providers.MISTRAL})),
+        Route("/publishers/mistralai/models/{model}:rawPredict"),
+        Route("/publishers/mistralai/models/{model}:streamRawPredict", stream=True),
+    )
 
     def recognises(self, body: Json) -> bool:
         """A model and a list of messages."""
@@ -62,17 +74,16 @@ class OpenAIChat:
         """Settings of a request."""
         attributes = read_settings(body, _SETTINGS)
         attributes[genai.OPENAI_API_TYPE] = "chat_completions"
-        stop = body.get("stop")
-        if isinstance(stop, str):
-            attributes[genai.REQUEST_STOP_SEQUENCES] = [stop]
-        elif stop:
-            attributes[genai.REQUEST_STOP_SEQUENCES] = [item for item in sequence(stop) if isinstance(item, str)]
+        if stop := read_stop(body.get("stop")):
+            attributes[genai.REQUEST_STOP_SEQUENCES] = stop
         if (choices := integer(body.get("n"))) is not None and choices != 1:
             attributes[genai.REQUEST_CHOICE_COUNT] = choices
         if (tier := text(body.get("service_tier"))) not in ("", "auto"):
             attributes[genai.OPENAI_REQUEST_SERVICE_TIER] = tier
         if output_type := _output_type(mapping(body.get("response_format")), sequence(body.get("modalities"))):
             attributes[genai.OUTPUT_TYPE] = output_type
+        if agent := text(body.get("agent_id")):
+            attributes[genai.AGENT_ID] = agent
         return Request(text(body.get("model")), body.get("stream") is True, attributes, text(body.get("user")))
 
     def read_content(self, body: Json) -> RequestContent:
@@ -102,6 +113,7 @@ class _Choice:
     reason: str = ""
     text: TextBuffer = field(default_factory=TextBuffer)
     reasoning: TextBuffer = field(default_factory=TextBuffer)
+    images: list[Part] = field(default_factory=list)
     tool_calls: dict[int, _ToolCall] = field(default_factory=dict)
 
 
@@ -109,26 +121,33 @@ class ChatReader:
     """Reads one response of the format."""
 
     def __init__(self, keep_content: bool) -> None:
+        self.skips = None if keep_content else _says_nothing_new
         self._keep_content = keep_content
         self._id = ""
         self._model = ""
         self._tier = ""
         self._fingerprint = ""
         self._usage: Json = {}
+        self._timings: Json = {}
         self._choices: dict[int, _Choice] = {}
         self._error: ProviderError | None = None
         self._complete = False
+        self._saw_output = False
 
     def feed_event(self, event: Event) -> bool:
         """Take in a chunk; true when it carries output."""
-        if event.data == b"[DONE]":
+        data = event.data
+        if data == b"[DONE]":
             self._complete = True
             return False
-        chunk = mapping(json.loads(event.data))
+        chunk = mapping(parse(data))
+        if self._id and self._append_text(chunk):
+            return True
         self._read_head(chunk)
         carries_output = False
         for choice in sequence(chunk.get("choices")):
             carries_output |= self._read_choice(mapping(choice), "delta")
+        self._saw_output |= carries_output
         return carries_output
 
     def feed_body(self, body: Json) -> None:
@@ -151,41 +170,80 @@ class ChatReader:
             id=self._id,
             model=self._model,
             finish_reasons=[finish.canonical(choice.reason or finish.ERROR) for choice in choices] if finished else [],
-            usage=_read_usage(self._usage),
+            usage=read_usage(self._usage) if self._usage else read_timings(self._timings),
             service_tier=self._tier,
             attributes=attributes,
             error=self._error,
-            reported_usd=_reported_usd(self._usage.get("cost")),
+            reported_usd=read_reported_usd(self._usage),
             complete=self._complete,
             output=[_output_message(choice) for choice in choices] if self._keep_content else (),
         )
+
+    def _append_text(self, chunk: Json) -> bool:
+        """Take in a chunk that is a piece of text and nothing else, as nearly all are; false when there is more to it.
+
+        The long way comes to the same; this is a third of its time.
+        """
+        choices = chunk.get("choices")
+        if type(choices) is not list or len(choices) != 1 or chunk.get("usage") or "error" in chunk:
+            return False
+        item = choices[0]
+        if type(item) is not dict or item.get("finish_reason") or type(position := item.get("index")) is not int:
+            return False
+        choice, delta = self._choices.get(position), item.get("delta")
+        if choice is None or type(delta) is not dict or len(delta) != 1:
+            return False
+        if type(answer := delta.get("content")) is not str or not answer or not self._saw_output:
+            return False
+        if self._keep_content:
+            choice.text.append(answer)
+        return True
 
     def _read_head(self, chunk: Json) -> None:
         self._id = text(chunk.get("id")) or self._id
         self._model = text(chunk.get("model")) or self._model
         self._tier = text(chunk.get("service_tier")) or self._tier
         self._fingerprint = text(chunk.get("system_fingerprint")) or self._fingerprint
-        usage = mapping(chunk.get("usage")) or mapping(mapping(chunk.get("x_groq")).get("usage"))
         # Some servers send a running count with every chunk: the last one is the total.
-        self._usage = usage or self._usage
+        self._usage = find_usage(chunk) or self._usage
+        self._timings = mapping(chunk.get("timings")) or self._timings
         self._error = read_error(chunk) or self._error
 
     def _read_choice(self, item: Json, field_name: str) -> bool:
         choice = self._choices.setdefault(index(item.get("index")), _Choice())
         choice.reason = text(item.get("finish_reason")) or choice.reason
         delta = mapping(item.get(field_name))
+        if not self._keep_content and field_name == "message":
+            return bool(delta)
         answer, thoughts = _read_text(delta.get("content"))
         answer = answer or text(delta.get("refusal")) or text(mapping(delta.get("audio")).get("transcript"))
         thoughts = thoughts or text(delta.get("reasoning_content")) or text(delta.get("reasoning"))
         calls = sequence(delta.get("tool_calls"))
         if function := delta.get("function_call"):
             calls = [{"index": 0, "function": function}]
+        images = sequence(delta.get("images"))
         if self._keep_content:
             choice.text.append(answer)
             choice.reasoning.append(thoughts)
+            choice.images += _read_parts(images)
             for call in map(mapping, calls):
                 _read_tool_call(choice, call, streamed=field_name == "delta")
-        return bool(answer or thoughts or calls or mapping(delta.get("audio")))
+        return bool(answer or thoughts or calls or images or mapping(delta.get("audio")))
+
+
+def _says_nothing_new(event: bytes) -> bool:
+    """True for a chunk of the first choice that has output only: no reason to finish, no usage.
+
+    A quote inside a JSON string is escaped, so none of these is found in a text. Some servers put a space after colons.
+    """
+    if b'"finish_reason":null' in event:
+        return b'"usage":{' not in event and b'"index":0' in event and b'"finish_reason":"' not in event
+    return (
+        b'"finish_reason": null' in event
+        and b'"usage": {' not in event
+        and b'"index": 0' in event
+        and b'"finish_reason": "' not in event
+    )
 
 
 def _read_tool_call(choice: _Choice, item: Json, streamed: bool) -> None:
@@ -229,50 +287,11 @@ def _output_message(choice: _Choice) -> Message:
         parts.append(content.reasoning(str(choice.reasoning)))
     if choice.text:
         parts.append(content.text(str(choice.text)))
+    parts += choice.images
     for position in sorted(choice.tool_calls):
         call = choice.tool_calls[position]
         parts.append(content.tool_call(call.id, call.name, str(call.arguments)))
     return {**content.message("assistant", parts), "finish_reason": finish.canonical(choice.reason or finish.ERROR)}
-
-
-def _read_usage(usage: Json) -> Usage:
-    details = mapping(usage.get("prompt_tokens_details"))
-    output_details = mapping(usage.get("completion_tokens_details"))
-    input_tokens = integer(usage.get("prompt_tokens"))
-    output_tokens = integer(usage.get("completion_tokens"))
-    reasoning = _first(output_details.get("reasoning_tokens"), usage.get("reasoning_tokens"))
-    total = integer(usage.get("total_tokens"))
-    known = reasoning and input_tokens is not None and output_tokens is not None
-    if known and total == (input_tokens or 0) + (output_tokens or 0) + (reasoning or 0):
-        # xAI counts reasoning beside the completion, all others inside it; the total tells which.
-        output_tokens = (output_tokens or 0) + (reasoning or 0)
-    return Usage(
-        input_tokens=input_tokens,
-        output_tokens=output_tokens,
-        cache_read_tokens=_first(
-            details.get("cached_tokens"), usage.get("prompt_cache_hit_tokens"), usage.get("cached_tokens")
-        ),
-        cache_write_tokens=_first(details.get("cache_write_tokens"), details.get("cache_creation_tokens")),
-        reasoning_tokens=reasoning,
-        audio_input_tokens=integer(details.get("audio_tokens")),
-        audio_output_tokens=integer(output_details.get("audio_tokens")),
-        image_input_tokens=integer(details.get("image_tokens")),
-        image_output_tokens=integer(output_details.get("image_tokens")),
-    )
-
-
-def _first(*values: object) -> int | None:
-    return next((found for value in values if (found := integer(value)) is not None), None)
-
-
-def _reported_usd(cost: object) -> Decimal | None:
-    amount = mapping(cost).get("total_cost") if isinstance(cost, dict) else cost
-    if number(amount) is None:
-        return None
-    try:
-        return Decimal(str(amount))
-    except InvalidOperation:
-        return None
 
 
 def _output_type(response_format: Json, modalities: Iterable[object]) -> str:
@@ -307,6 +326,8 @@ def _read_parts(value: object) -> list[Part]:
         kind = text(item.get("type"))
         if kind in ("text", "refusal"):
             parts.append(content.text(text(item.get("text")) or text(item.get("refusal"))))
+        elif kind == "thinking":
+            parts.append(content.reasoning(_read_text([item])[1]))
         elif kind == "image_url":
             image = item.get("image_url")
             parts.append(content.media("image", text(image) or text(mapping(image).get("url"))))

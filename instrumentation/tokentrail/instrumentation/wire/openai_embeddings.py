@@ -3,10 +3,12 @@
     request   {"model", "input": text | [text] | tokens, "dimensions", "encoding_format"}
     response  {"object": "list", "model", "data": [{"embedding": ...}], "usage": {"prompt_tokens", "total_tokens"}}
 
-Never streamed. The vectors are not looked at.
+Never streamed. The vectors are not looked at. Deviations read here, as of 2026-11: `output_dimension` and
+`output_dtype` (Mistral); pairs of `image` and `text` as input (Azure AI Inference, `/images/embeddings`).
 """
 
 from tokentrail.instrumentation import content
+from tokentrail.instrumentation.content import Part
 from tokentrail.instrumentation.framing._base import Event
 from tokentrail.instrumentation.wire._base import (
     AttributeValue,
@@ -36,17 +38,18 @@ class OpenAIEmbeddings:
     def read_request(self, body: Json) -> Request:
         """Settings of a request."""
         attributes: dict[str, AttributeValue] = {}
-        if (dimensions := integer(body.get("dimensions"))) is not None:
-            attributes[genai.EMBEDDINGS_DIMENSION_COUNT] = dimensions
-        if encoding := text(body.get("encoding_format")):
-            attributes[genai.REQUEST_ENCODING_FORMATS] = [encoding]
+        for name in ("dimensions", "output_dimension"):
+            if (dimensions := integer(body.get(name))) is not None:
+                attributes[genai.EMBEDDINGS_DIMENSION_COUNT] = dimensions
+        if encodings := [word for name in ("encoding_format", "output_dtype") if (word := text(body.get(name)))]:
+            attributes[genai.REQUEST_ENCODING_FORMATS] = encodings
         return Request(text(body.get("model")), False, attributes, text(body.get("user")))
 
     def read_content(self, body: Json) -> RequestContent:
-        """The texts to embed, one message each; token arrays are left out."""
+        """The texts and images to embed, one message each; token arrays are left out."""
         value = body.get("input")
-        texts = [value] if isinstance(value, str) else [item for item in sequence(value) if isinstance(item, str)]
-        return RequestContent(messages=[content.message("user", [content.text(item)]) for item in texts])
+        found = map(_read_input, [value] if isinstance(value, str) else sequence(value))
+        return RequestContent(messages=[content.message("user", parts) for parts in found if parts])
 
     def reader(self, keep_content: bool) -> "EmbeddingsReader":
         """A reader for one response; vectors are no content worth keeping."""
@@ -80,3 +83,11 @@ class EmbeddingsReader:
     def result(self) -> Response:
         """What has arrived so far."""
         return Response(model=self._model, usage=self._usage, error=self._error, complete=self._complete)
+
+
+def _read_input(item: object) -> list[Part]:
+    if isinstance(item, str):
+        return [content.text(item)]
+    words, image = text(mapping(item).get("text")), text(mapping(item).get("image"))
+    parts = [content.text(words)] if words else []
+    return [*parts, content.media("image", image)] if image else parts

@@ -7,10 +7,10 @@
               event: response.completed             data: {"type", "response": {...}}   or .incomplete, .failed
               event: error                          data: {"type": "error", "code", "message"}
 
-The closing event repeats the whole response, so deltas are assembled only for a stream that is cut off.
+The closing event repeats the whole response, so deltas are assembled only for a stream that is cut off. OpenRouter and
+xAI tell in the usage what the call cost.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Final
 
@@ -26,7 +26,8 @@ from tokentrail.instrumentation.wire._base import (
     Route,
 )
 from tokentrail.instrumentation.wire._errors import read_error
-from tokentrail.instrumentation.wire._json import Json, index, integer, mapping, sequence, text
+from tokentrail.instrumentation.wire._json import Json, index, integer, mapping, parse, sequence, text
+from tokentrail.instrumentation.wire._openai import read_reported_usd
 from tokentrail.instrumentation.wire._settings import read_settings
 from tokentrail.semconv import finish, genai
 from tokentrail.semconv.usage import Usage
@@ -94,6 +95,7 @@ class ResponsesReader:
     """Reads one response of the format."""
 
     def __init__(self, keep_content: bool) -> None:
+        self.skips = None if keep_content else _is_delta
         self._keep_content = keep_content
         self._response: Json = {}
         self._deltas: dict[int, TextBuffer] = {}
@@ -105,7 +107,7 @@ class ResponsesReader:
         kind = event.name
         if kind.endswith(".delta") and not self._keep_content:
             return True
-        data = mapping(json.loads(event.data))
+        data = mapping(parse(event.data))
         kind = text(data.get("type")) or kind
         if kind.endswith(".delta"):
             if kind == "response.output_text.delta":
@@ -142,6 +144,7 @@ class ResponsesReader:
             service_tier=tier,
             attributes=attributes,
             error=self._error,
+            reported_usd=read_reported_usd(mapping(response.get("usage"))),
             complete=self._complete,
             output=self._output(reason) if self._keep_content else (),
         )
@@ -169,6 +172,11 @@ class ResponsesReader:
         if not parts and not text(self._response.get("id")):
             return []
         return [{**content.message("assistant", parts), "finish_reason": reason or finish.ERROR}]
+
+
+def _is_delta(event: bytes) -> bool:
+    """True for a piece of output: counts and reasons come in events of their own."""
+    return event.startswith(b"event: response.") and b".delta\n" in event[:96]
 
 
 def _read_usage(usage: Json) -> Usage:

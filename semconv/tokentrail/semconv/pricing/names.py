@@ -109,6 +109,18 @@ def price_lists(provider: str, server_address: str) -> tuple[str, ...]:
     return _LISTS.get(provider, (provider,))
 
 
+def exact_first(provider: str, models: tuple[str, ...]) -> tuple[str, ...]:
+    """`models` in the order to look, which is their own but on Bedrock.
+
+    What is called there says more than what answers: Claude calls itself `claude-sonnet-4-5-...` whether it was asked
+    as `global.anthropic.claude-sonnet-4-5-...` or by a regional profile, which costs a tenth more. So a name that
+    another one contains goes behind it.
+    """
+    if provider != providers.BEDROCK:
+        return models
+    return tuple(sorted(models, key=lambda model: any(model != other and model in other for other in models)))
+
+
 def candidates(provider: str, price_list: str, model: str) -> Iterator[Candidate]:
     """Where to look for `model` in `price_list`, best first; names may repeat."""
     name = model.strip().lower()

@@ -69,7 +69,8 @@ class ListPrices:
     """The layer of published list prices. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # May be entered again: reading the list imports httpx2, and that may have it read (a hook on imports).
+        self._lock = threading.RLock()
         self._providers: dict[str, Provider] = {}
         self._all: list[Provider] = []
         self._version = ""
@@ -220,9 +221,10 @@ def _failure(layer: str, error: Exception) -> Unpriced:
 
 def _lookup(provider: str, server_address: str, models: tuple[str, ...], service_tier: str, slot: int) -> Lookup:
     at = _EPOCH + timedelta(microseconds=min(max(slot, 0), _MAX_SLOT) * _SLOT_NS // 1000)
+    provider = names.provider_of(provider, server_address)
     return Lookup(
-        provider=names.provider_of(provider, server_address),
-        models=tuple(model for model in models if model and not model.isspace()),
+        provider=provider,
+        models=names.exact_first(provider, tuple(model for model in models if model and not model.isspace())),
         server_address=server_address,
         service_tier=service_tier.strip().lower(),
         at=at,

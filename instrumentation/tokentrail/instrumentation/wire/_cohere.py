@@ -1,0 +1,84 @@
+"""What Cohere's endpoints have in common (https://docs.cohere.com/reference/about).
+
+    {"billed_units": {"input_tokens", "output_tokens", "search_units", "images", "image_tokens"},
+     "tokens": {"input_tokens", "output_tokens"}, "cached_tokens"}      `meta`, or `usage` of the second chat API
+    {"id", "message": "invalid api token"}                              an error, plain or as an event of a stream
+
+`billed_units` is what is paid for; `tokens` has Cohere's own additions to the prompt as well. The conventions want what
+is billed.
+"""
+
+from collections.abc import Mapping
+
+from tokentrail.instrumentation.wire._base import AttributeValue, ProviderError, Route
+from tokentrail.instrumentation.wire._errors import read_error
+from tokentrail.instrumentation.wire._json import Json, integer, mapping, sequence, text
+from tokentrail.instrumentation.wire._settings import read_settings
+from tokentrail.semconv import genai, providers
+from tokentrail.semconv.usage import Usage
+
+_SETTINGS: Mapping[str, tuple[str, type]] = {
+    "temperature": (genai.REQUEST_TEMPERATURE, float),
+    "p": (genai.REQUEST_TOP_P, float),
+    "k": (genai.REQUEST_TOP_K, int),
+    "max_tokens": (genai.REQUEST_MAX_TOKENS, int),
+    "frequency_penalty": (genai.REQUEST_FREQUENCY_PENALTY, float),
+    "presence_penalty": (genai.REQUEST_PRESENCE_PENALTY, float),
+    "seed": (genai.REQUEST_SEED, int),
+}
+
+
+PROVIDERS = frozenset({providers.COHERE, providers.AZURE_INFERENCE})
+"""Cohere, and Azure, which sells its models."""
+
+
+def served_at(path: str) -> tuple[Route, ...]:
+    """`path` at Cohere and Azure, and anywhere else where the body looks like Cohere's."""
+    return Route(path, providers=PROVIDERS), Route(path, judged=True)
+
+
+def read_chat_settings(body: Json) -> dict[str, AttributeValue]:
+    """Span attributes of the settings that both chat APIs have."""
+    attributes = read_settings(body, _SETTINGS)
+    if stop := [item for item in sequence(body.get("stop_sequences")) if isinstance(item, str)]:
+        attributes[genai.REQUEST_STOP_SEQUENCES] = stop
+    output_type = text(mapping(body.get("response_format")).get("type"))
+    if output_type in ("json_object", "text"):
+        attributes[genai.OUTPUT_TYPE] = output_type.removesuffix("_object")
+    return attributes
+
+
+def read_usage(holder: Json) -> Usage:
+    """Billed tokens, each that is not told as the tokens processed; `holder` is `meta` or `usage`."""
+    billed, tokens = mapping(holder.get("billed_units")), mapping(holder.get("tokens"))
+    image_tokens, text_tokens = integer(billed.get("image_tokens")), integer(billed.get("text_tokens"))
+    input_tokens = _first(billed.get("input_tokens"), tokens.get("input_tokens"))
+    if (apart := (image_tokens or 0) + (text_tokens or 0)) > (input_tokens or 0):
+        input_tokens = apart  # whether the total is told beside its parts is not documented
+    cached = integer(holder.get("cached_tokens"))
+    return Usage(
+        input_tokens=input_tokens,
+        output_tokens=_first(billed.get("output_tokens"), tokens.get("output_tokens")),
+        # Counted among all tokens: more of them than were billed are no part of what was.
+        cache_read_tokens=cached if cached is not None and 0 <= cached <= (input_tokens or 0) else None,
+        image_input_tokens=image_tokens,
+    )
+
+
+def read_units(meta: Json) -> dict[str, AttributeValue]:
+    """Span attributes of what is billed by other units than tokens."""
+    billed = mapping(meta.get("billed_units"))
+    return read_settings(
+        billed, {"search_units": (genai.USAGE_SEARCH_UNITS, int), "images": (genai.USAGE_BILLED_IMAGES, int)}
+    )
+
+
+def read_failure(body: Json) -> ProviderError | None:
+    """The error that a plain body or an event tells of, or `None`."""
+    if message := text(body.get("message")):
+        return ProviderError("", message)
+    return read_error(body)
+
+
+def _first(*values: object) -> int | None:
+    return next((found for value in values if (found := integer(value)) is not None), None)
