@@ -1,7 +1,8 @@
 """Drives recorded exchanges through the real SDK of a vendor; a script that runs with and without instrumentation.
 
-    sdk_worker.py <openai|anthropic> <httpx|httpx2> <sync|async> <port of the replay server> <file for the outcomes>
+    sdk_worker.py <openai|anthropic> <httpx|httpx2> <sync|async|aiohttp> <port of the replay server> <file for outcomes>
 
+`aiohttp` is asynchronous, over the transport that the current versions bring with them (`DefaultAioHttpClient`).
 Every exchange is made in three ways: the plain method, `with_raw_response` and `with_streaming_response`. Each call is
 made inside a span of its own, so that its trace id names it. One JSON object a line is written: `key`, `way`,
 `trace_id` and `outcome`, which says everything that the application got: parsed models as JSON, raw bytes as a digest,
@@ -33,9 +34,19 @@ SECRET: Final = "sk-conformance-5b20e88d"
 _CONCURRENT: Final = 8
 
 
-def is_drivable(exchange: Exchange, sdk: str) -> bool:
-    """True when the SDK has a method for the exchange: any host for OpenAI's formats, Anthropic's for its own."""
-    return (exchange.format is Format.MESSAGES) == (sdk == "anthropic")
+_FORMATS: Final = {
+    "openai": (Format.CHAT, Format.RESPONSES, Format.EMBEDDINGS, Format.COMPLETIONS),
+    "anthropic": (Format.MESSAGES,),
+}
+
+
+def is_drivable(exchange: Exchange, sdk: str, http_library: str) -> bool:
+    """True when the SDK has a method for the exchange: OpenAI's for its formats at any host, Anthropic's for its own.
+
+    Anthropic's had one for the legacy completions as long as it was made of httpx.
+    """
+    legacy = (sdk, http_library) == ("anthropic", "httpx") and exchange.format is Format.COMPLETE
+    return legacy or exchange.format in _FORMATS[sdk]
 
 
 def call_name(run: str, exchange: Exchange, way: str) -> str:
@@ -46,15 +57,14 @@ def call_name(run: str, exchange: Exchange, way: str) -> str:
 class Sdk:
     """The SDK under test, and the clients made of it so far, one for each host."""
 
-    def __init__(self, name: str, library: ModuleType, port: int, *, asynchronous: bool) -> None:
+    def __init__(self, name: str, library: ModuleType, shell: str, port: int) -> None:
         self.name = name
+        self.http_library = library.__name__
         self._module = importlib.import_module(name)
         self._class = getattr(self._module, {"openai": "OpenAI", "anthropic": "Anthropic"}[name])
-        if asynchronous:
+        if shell != "sync":
             self._class = getattr(self._module, f"Async{self._class.__name__}")
-        make = reroute.async_transport if asynchronous else reroute.sync_transport
-        client_class = library.AsyncClient if asynchronous else library.Client
-        self.http_client = client_class(transport=make(library, port))
+        self.http_client = self._http_client(library, shell, port)
         self._clients: dict[str, Any] = {}
 
     def method(self, exchange: Exchange, way: str) -> Any:
@@ -64,7 +74,9 @@ class Sdk:
             Format.CHAT: lambda: client.chat.completions,
             Format.RESPONSES: lambda: client.responses,
             Format.EMBEDDINGS: lambda: client.embeddings,
+            Format.COMPLETIONS: lambda: client.completions,
             Format.MESSAGES: lambda: client.messages,
+            Format.COMPLETE: lambda: client.completions,
         }[exchange.format]()
         prefix = {"method": "", "raw": "with_raw_response", "streaming": "with_streaming_response"}[way]
         return getattr(resource, prefix).create if prefix else resource.create
@@ -76,6 +88,17 @@ class Sdk:
         arguments = {name: value for name, value in body.items() if name in known}
         extra = {name: value for name, value in body.items() if name not in known}
         return arguments | ({"extra_body": extra} if extra else {}) | {"timeout": 30.0}
+
+    def _http_client(self, library: ModuleType, shell: str, port: int) -> Any:
+        if shell == "sync":
+            return library.Client(transport=reroute.sync_transport(library, port))
+        if shell == "async":
+            return library.AsyncClient(transport=reroute.async_transport(library, port))
+        import aiohttp
+
+        vendored = importlib.import_module(f"{self.name}._vendor.httpx_aiohttp")
+        session = aiohttp.ClientSession(connector=reroute.aiohttp_connector(port))
+        return self._module.DefaultAioHttpClient(transport=vendored.AiohttpTransport(client=session))
 
     def _client(self, base_url: str) -> Any:
         if base_url not in self._clients:
@@ -169,7 +192,7 @@ def _noted(write: Callable[[str], object], exchange: Exchange, way: str) -> Iter
 
 def _calls(sdk: Sdk, run: str) -> Iterator[tuple[Exchange, str, dict[str, str]]]:
     for exchange in wire.load():
-        if is_drivable(exchange, sdk.name):
+        if is_drivable(exchange, sdk.name, sdk.http_library):
             for way in WAYS:
                 yield exchange, way, {KEY_HEADER: exchange.key, CALL_HEADER: call_name(run, exchange, way)}
 
@@ -194,19 +217,18 @@ async def _run_async(sdk: Sdk, run: str, write: Callable[[str], object]) -> None
 def main() -> None:
     """Run what the command line names; the file's stem is the name of the run."""
     name, library_name, shell, port, path = sys.argv[1:]
-    asynchronous = shell == "async"
     library = importlib.import_module(library_name)
     with Path(path).open("w", encoding="utf-8") as outcomes:
-        if asynchronous:
+        if shell != "sync":
 
             async def run() -> None:
-                sdk = Sdk(name, library, int(port), asynchronous=True)
+                sdk = Sdk(name, library, shell, int(port))
                 async with sdk.http_client:
                     await _run_async(sdk, Path(path).stem, outcomes.write)
 
             asyncio.run(run())
         else:
-            sdk = Sdk(name, library, int(port), asynchronous=False)
+            sdk = Sdk(name, library, shell, int(port))
             with sdk.http_client:
                 _run_sync(sdk, Path(path).stem, outcomes.write)
 

@@ -1,6 +1,7 @@
 """The judge of rows and spans can fail: it notices each field that says something else than the recording."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import pytest
@@ -160,6 +161,31 @@ def test_span_attribute_of_a_wrong_type_is_noticed() -> None:
 
     assert row["stream"] is True
     assert wrong == ["gen_ai.usage.input_tokens is a float, not a int"]
+
+
+def test_wrong_count_of_a_modality_is_noticed_on_a_span() -> None:
+    reading = replace(EXPECTED, modalities={"image.input": 258})
+
+    assert judge.modality_differences(reading, _span({"gen_ai.usage.image.input_tokens": 258})) == []
+    assert len(judge.modality_differences(reading, _span({}))) == 1
+    assert len(judge.modality_differences(EXPECTED, _span({"gen_ai.usage.audio.output_tokens": 3}))) == 1
+
+
+@pytest.mark.parametrize("operation", ["chat", "text_completion", "generate_content"])
+def test_content_is_compared_where_something_is_generated(operation: str) -> None:
+    other = replace(EXPECTED, operation=operation, user_text="bye", choices=())
+
+    found = judge.differences(other, ROW | {"operation": operation})
+
+    assert [line.partition(":")[0] for line in found] == ["output messages", "user text"]
+
+
+def test_failed_stream_has_no_first_chunk() -> None:
+    failed = replace(EXPECTED, status=400, error_type="x", error_message="y")
+
+    found = judge.differences(failed, ROW | {"status_code": 400, "error_type": "x", "error_message": "y"})
+
+    assert [line.partition(":")[0] for line in found] == ["ttft_ms", "time_to_first_chunk_ms"]
 
 
 @pytest.mark.parametrize(("status", "error"), [(2, None), (0, "500"), (1, None)])
