@@ -44,6 +44,9 @@ class Watched:
 _watched: Watched | None = None
 _registered = False
 _resume: Callable[[], None] | None = None
+_is_ending = False
+_interrupted_by: int | None = None
+"""A signal that came while the process was ending."""
 
 
 def watch(watched: Watched | None) -> None:
@@ -93,7 +96,7 @@ def _in_worker(_: object) -> None:
     from multiprocessing import util
 
     with protect("preparing the end of a process"):
-        util.Finalize(None, _flush, exitpriority=_LAST)
+        util.Finalize(None, _flush_at_end, exitpriority=_LAST)
         _end_with_a_flush()
 
 
@@ -109,13 +112,34 @@ def _end_with_a_flush() -> None:
 
 
 def _on_sigterm(number: int, frame: FrameType | None) -> None:
+    global _interrupted_by
+    if _is_ending:
+        # This has interrupted the flush itself, which holds what another would wait for: it goes on, and dies then.
+        _interrupted_by = number
+        return
     with protect("ending a process"):
         # In a thread: the one that was interrupted may hold what exporting needs.
         flushing = threading.Thread(target=_flush, name="tokentrail-flush", daemon=True)
         flushing.start()
         flushing.join(_FLUSH_TIMEOUT_S)
+    _die_of(number)
+
+
+def _die_of(number: int) -> None:
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
+
+
+def _flush_at_end() -> None:
+    """In the main thread of a process that ends by itself; a pool may kill it meanwhile."""
+    global _is_ending
+    _is_ending = True
+    try:
+        _flush()
+    finally:
+        _is_ending = False
+        if _interrupted_by is not None:
+            _die_of(_interrupted_by)
 
 
 def _flush() -> None:
