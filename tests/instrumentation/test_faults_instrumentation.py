@@ -62,7 +62,7 @@ GUARDS: Final[Mapping[str, frozenset[str]]] = {
     "tokentrail.instrumentation.patch.aiohttp_client": frozenset(
         {
             *("_begin", "_take_off_metadata"),
-            *("_Call.start_request", "_Call.follow", "_Call.end"),
+            *("_Call.start_request", "_Call.follow", "_Call.end", "_Call.was_refused"),
         }
     ),
     "tokentrail.instrumentation.patch.httpx_client": frozenset(

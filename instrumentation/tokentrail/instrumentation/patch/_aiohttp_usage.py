@@ -257,11 +257,18 @@ def _hiding(base: Any) -> type:
 
     @functools.wraps(base.feed_data)
     def feed_data(self: Any, data: bytes, *_: Any, **__: Any) -> Any:
-        return base.feed_data(self, self._buffer.watch.hidden.feed(bytes(data)))
+        shown = bytes(data)
+        with WATCHING:
+            shown = self._buffer.watch.hidden.feed(shown)
+        return base.feed_data(self, shown)
 
     @functools.wraps(base.feed_eof)
     def feed_eof(self: Any) -> None:
-        if not self._eof and (rest := self._buffer.watch.hidden.end()):
+        rest = b""
+        with WATCHING:
+            if not self._eof:
+                rest = self._buffer.watch.hidden.end()
+        if rest:
             base.feed_data(self, rest)
         base.feed_eof(self)
 
