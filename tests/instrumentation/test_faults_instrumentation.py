@@ -68,7 +68,7 @@ GUARDS: Final[Mapping[str, frozenset[str]]] = {
     "tokentrail.instrumentation.patch.httpx_client": frozenset(
         {
             *("_begin", "_fail", "_observe", "_Call.__init__", "_Call.was_refused"),
-            *("_Around.__init__", "_Replay.__init__", "_Tee.shown", "_Tee.__del__"),
+            *("_Around.__init__", "_Replay.__init__", "_Tee.__del__"),
         }
     ),
     "tokentrail.instrumentation.patch.urllib3_client": frozenset(

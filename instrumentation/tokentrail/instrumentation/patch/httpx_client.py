@@ -18,8 +18,8 @@ from tokentrail.instrumentation.guard import protect
 from tokentrail.instrumentation.headers import is_honoured
 from tokentrail.instrumentation.observer import Observer
 from tokentrail.instrumentation.patch._base import WATCHING, enter, leave, watcher
-from tokentrail.instrumentation.patch._usage import may_change
-from tokentrail.instrumentation.stream_usage import REFUSALS, UsageFilter, is_refusal
+from tokentrail.instrumentation.patch._usage import Hiding, hiding, may_change
+from tokentrail.instrumentation.stream_usage import REFUSALS, is_refusal
 from tokentrail.semconv.genai import StreamExit
 
 logger = logging.getLogger(__name__)
@@ -106,18 +106,18 @@ def _async_hook(
 def _sync_tee(module: ModuleType) -> type["_Tee"]:
     class Tee(_Tee, module.SyncByteStream):  # type: ignore[misc, name-defined]  # the base is known at run time only
         def __iter__(self) -> Iterator[bytes]:
-            see, hides = self._exchange.chunk, self.filter is not None
+            see, hide = self._exchange.chunk, self._hiding
             try:
                 for chunk in self._stream:
                     try:
                         see(chunk)
                     except Exception as error:  # noqa: BLE001  ours alone: the guard, without its cost
                         WATCHING.absorb(error)
-                    if not hides:
+                    if hide is None:
                         yield chunk
-                    elif shown := self.shown(chunk):
+                    elif shown := hide.feed(chunk):
                         yield shown
-                if hides and (shown := self.shown(None)):
+                if hide is not None and (shown := hide.end()):
                     yield shown
             except GeneratorExit:
                 raise  # close() or the destructor tells why
@@ -152,7 +152,7 @@ def _sync_replay(module: ModuleType) -> type["_Replay"]:
 def _async_tee(module: ModuleType) -> type["_Tee"]:
     class Tee(_Tee, module.AsyncByteStream):  # type: ignore[misc, name-defined]  # the base is known at run time only
         async def __aiter__(self) -> AsyncIterator[bytes]:
-            see, hides = self._exchange.chunk, self.filter is not None
+            see, hide = self._exchange.chunk, self._hiding
             stream = self._stream.__aiter__()
             try:
                 async for chunk in stream:
@@ -160,11 +160,11 @@ def _async_tee(module: ModuleType) -> type["_Tee"]:
                         see(chunk)
                     except Exception as error:  # noqa: BLE001  ours alone: the guard, without its cost
                         WATCHING.absorb(error)
-                    if not hides:
+                    if hide is None:
                         yield chunk
-                    elif shown := self.shown(chunk):
+                    elif shown := hide.feed(chunk):
                         yield shown
-                if hides and (shown := self.shown(None)):
+                if hide is not None and (shown := hide.end()):
                     yield shown
             except GeneratorExit:
                 raise  # aclose() or the destructor tells why
@@ -216,22 +216,10 @@ class _Around:
 class _Tee(_Around):
     """A response's byte stream that shows its bytes to an exchange as the application takes them."""
 
-    def __init__(self, stream: Any, exchange: Exchange, usage_filter: UsageFilter | None) -> None:
+    def __init__(self, stream: Any, exchange: Exchange, hide: Hiding | None) -> None:
         super().__init__(stream)
         self._exchange = exchange
-        self.filter = usage_filter
-
-    def shown(self, chunk: bytes | None) -> bytes:
-        """What the application may read when `chunk` has come, or when the stream has ended (`None`)."""
-        hide = self.filter
-        with protect("hiding the usage of a stream"):
-            if hide is not None:
-                return hide.flush() if chunk is None else hide.feed(chunk)
-        with protect("showing the usage of a stream"):
-            if hide is not None:
-                return hide.give_up(chunk or b"")
-        self.filter = None
-        return chunk or b""
+        self._hiding = hide
 
     def __del__(self) -> None:
         # __init__ may have failed, and then there is nothing to finish.
@@ -378,20 +366,15 @@ def _follow(exchange: Exchange, asked: bool, response: Any, tee: type[_Tee]) -> 
         exchange.finish(StreamExit.COMPLETE)
     else:
         exchange.respond(response.status_code, response.headers.raw)
-        hide = _filter(response) if asked else None
+        hide = _hidden(response) if asked else None
         response.stream = tee(response.stream, exchange, hide)
 
 
-def _filter(response: Any) -> UsageFilter | None:
-    """What hides the usage from the application; `None` where the body is no stream of events, or cannot be decoded."""
+def _hidden(response: Any) -> Hiding | None:
+    """What hides the usage of `response` from the application, where it is a stream of events."""
     headers = response.headers
-    if not (headers.get("content-type") or "").startswith("text/event-stream"):
-        return None
-    try:
-        hide = UsageFilter(headers.get("content-encoding") or "")
-    except LookupError:
-        return None
-    if hide.decodes:
+    hide = hiding(headers.get("content-type") or "", headers.get("content-encoding") or "")
+    if hide is not None and hide.decodes:
         # Asked for none, the server used one all the same: the application gets the body without it.
         for name in ("content-encoding", "content-length"):
             headers.pop(name, None)
