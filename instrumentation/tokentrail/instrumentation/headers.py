@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 
 from tokentrail.instrumentation import limits
 from tokentrail.instrumentation.context import MAX_PROPERTIES, MAX_VALUE_BYTES, Tags, bounded, normal_path
-from tokentrail.instrumentation.limits import read_limits
 from tokentrail.semconv import genai
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
@@ -142,7 +141,7 @@ def read_response(headers: Mapping[str, str]) -> dict[str, str | int | float | b
         if value := headers.get(name):
             attributes[genai.PROVIDER_REQUEST_ID] = value[:256]
             break
-    attributes.update(read_limits(headers))
+    attributes.update(limits.read_limits(headers))
     if not _HELICONE.isdisjoint(headers):
         _read_helicone(headers, attributes)
     return attributes

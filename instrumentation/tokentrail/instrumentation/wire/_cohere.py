@@ -10,7 +10,8 @@ is billed.
 
 from collections.abc import Mapping
 
-from tokentrail.instrumentation.wire._base import AttributeValue, ProviderError, Route
+from tokentrail.instrumentation.framing._base import Event
+from tokentrail.instrumentation.wire._base import AttributeValue, ProviderError, Response, Route
 from tokentrail.instrumentation.wire._errors import read_error
 from tokentrail.instrumentation.wire._json import Json, integer, mapping, sequence, text
 from tokentrail.instrumentation.wire._settings import read_settings
@@ -78,6 +79,38 @@ def read_failure(body: Json) -> ProviderError | None:
     if message := text(body.get("message")):
         return ProviderError("", message)
     return read_error(body)
+
+
+class UnitsReader:
+    """Reads one response of an endpoint that generates nothing: an id, and what is billed."""
+
+    def __init__(self) -> None:
+        self._id = ""
+        self._meta: Json = {}
+        self._error: ProviderError | None = None
+        self._complete = False
+
+    def feed_event(self, event: Event) -> bool:
+        """The endpoint does not stream: nothing is read."""
+        return False
+
+    def feed_body(self, body: Json) -> None:
+        """Take in a plain response."""
+        self._error = read_failure(body)
+        if self._error is None:
+            self._id = text(body.get("id"))
+            self._meta = mapping(body.get("meta"))
+        self._complete = True
+
+    def result(self) -> Response:
+        """What has arrived so far."""
+        return Response(
+            id=self._id,
+            usage=read_usage(self._meta),
+            attributes=read_units(self._meta),
+            error=self._error,
+            complete=self._complete,
+        )
 
 
 def _first(*values: object) -> int | None:

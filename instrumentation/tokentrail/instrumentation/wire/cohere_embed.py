@@ -11,16 +11,13 @@ from typing import Final
 
 from tokentrail.instrumentation import content
 from tokentrail.instrumentation.content import Part
-from tokentrail.instrumentation.framing._base import Event
 from tokentrail.instrumentation.wire._base import (
     AttributeValue,
-    ProviderError,
     Request,
     RequestContent,
-    Response,
     Route,
 )
-from tokentrail.instrumentation.wire._cohere import read_failure, read_units, read_usage, served_at
+from tokentrail.instrumentation.wire._cohere import UnitsReader, served_at
 from tokentrail.instrumentation.wire._json import Json, integer, mapping, sequence, text
 from tokentrail.semconv import genai
 
@@ -63,41 +60,9 @@ class CohereEmbed:
         found += [_read_blocks(mapping(item).get("content")) for item in sequence(body.get("inputs"))]
         return RequestContent(messages=[content.message("user", parts) for parts in found])
 
-    def reader(self, keep_content: bool) -> "CohereEmbedReader":
+    def reader(self, keep_content: bool) -> UnitsReader:
         """A reader for one response; vectors are no content worth keeping."""
-        return CohereEmbedReader()
-
-
-class CohereEmbedReader:
-    """Reads one response of the format."""
-
-    def __init__(self) -> None:
-        self._id = ""
-        self._meta: Json = {}
-        self._error: ProviderError | None = None
-        self._complete = False
-
-    def feed_event(self, event: Event) -> bool:
-        """The endpoint does not stream: nothing is read."""
-        return False
-
-    def feed_body(self, body: Json) -> None:
-        """Take in a plain response."""
-        self._error = read_failure(body)
-        if self._error is None:
-            self._id = text(body.get("id"))
-            self._meta = mapping(body.get("meta"))
-        self._complete = True
-
-    def result(self) -> Response:
-        """What has arrived so far."""
-        return Response(
-            id=self._id,
-            usage=read_usage(self._meta),
-            attributes=read_units(self._meta),
-            error=self._error,
-            complete=self._complete,
-        )
+        return UnitsReader()
 
 
 def _read_blocks(value: object) -> list[Part]:

@@ -8,9 +8,8 @@ looked for at Cohere's hosts and at Azure's, which sells its models, only.
 """
 
 from tokentrail.instrumentation import content
-from tokentrail.instrumentation.framing._base import Event
-from tokentrail.instrumentation.wire._base import ProviderError, Request, RequestContent, Response, Route
-from tokentrail.instrumentation.wire._cohere import PROVIDERS, read_failure, read_units, read_usage
+from tokentrail.instrumentation.wire._base import Request, RequestContent, Route
+from tokentrail.instrumentation.wire._cohere import PROVIDERS, UnitsReader
 from tokentrail.instrumentation.wire._json import Json, mapping, sequence, text
 from tokentrail.semconv import genai
 
@@ -43,38 +42,6 @@ class CohereRerank:
         parts = [content.text(text(body.get("query"))), *map(content.text, documents)]
         return RequestContent(messages=[content.message("user", parts)])
 
-    def reader(self, keep_content: bool) -> "CohereRerankReader":
+    def reader(self, keep_content: bool) -> UnitsReader:
         """A reader for one response; scores are no content worth keeping."""
-        return CohereRerankReader()
-
-
-class CohereRerankReader:
-    """Reads one response of the format."""
-
-    def __init__(self) -> None:
-        self._id = ""
-        self._meta: Json = {}
-        self._error: ProviderError | None = None
-        self._complete = False
-
-    def feed_event(self, event: Event) -> bool:
-        """The endpoint does not stream: nothing is read."""
-        return False
-
-    def feed_body(self, body: Json) -> None:
-        """Take in a plain response."""
-        self._error = read_failure(body)
-        if self._error is None:
-            self._id = text(body.get("id"))
-            self._meta = mapping(body.get("meta"))
-        self._complete = True
-
-    def result(self) -> Response:
-        """What has arrived so far."""
-        return Response(
-            id=self._id,
-            usage=read_usage(self._meta),
-            attributes=read_units(self._meta),
-            error=self._error,
-            complete=self._complete,
-        )
+        return UnitsReader()
