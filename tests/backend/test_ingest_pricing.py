@@ -1,6 +1,7 @@
 """Cost of rows: kept with its provenance where the sender has one, priced on arrival where not, exact either way."""
 
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from support import otlp
 from tokentrail.backend.ingest.normalise import normalise
 from tokentrail.backend.receiver.decode import Encoding, decode
 from tokentrail.backend.row import Row
+from tokentrail.semconv.pricing import use_price_file
 
 NO_MONEY: dict[str, Decimal] = {}
 
@@ -89,6 +91,40 @@ def test_the_senders_own_reason_for_no_cost_is_kept() -> None:
     row = row_of({**openai("gpt-4o-mini", 500, 300), "tokentrail.pricing.status": "self_hosted"})
 
     assert (row.cost_usd, row.pricing_status) == (None, "self_hosted")
+
+
+@pytest.mark.parametrize("reason", ["unknown_model", "unknown_provider", "internal"])
+def test_what_the_sender_had_no_price_for_is_looked_up_again(reason: str) -> None:
+    row = row_of({**openai("gpt-4o-mini", 500, 300), "tokentrail.pricing.status": reason})
+
+    assert (row.cost_usd, row.pricing_status) == (Decimal("0.000255"), "priced")
+
+
+@pytest.mark.parametrize("reason", ["unknown_model", "unknown_provider", "internal", "no_usage", "invalid_usage"])
+def test_without_a_price_here_either_the_senders_reason_stays(reason: str) -> None:
+    row = row_of({**openai("a-model-nobody-sells", 500, 300), "tokentrail.pricing.status": reason})
+
+    assert (row.cost_usd, row.pricing_status) == (None, reason)
+
+
+def test_a_self_hosted_model_has_the_price_of_our_price_file(tmp_path: Path) -> None:
+    prices = tmp_path / "prices.toml"
+    prices.write_text('schema = 1\nprice = [ { server = "gpu1", model = "llama*", input = "1", output = "2" } ]\n')
+    attributes = {
+        **openai("llama-3", 1000, 100),
+        "server.address": "gpu1",
+        "tokentrail.pricing.status": "self_hosted",
+    }
+
+    before = row_of(attributes)
+    use_price_file(prices)
+    try:
+        after = row_of(attributes)
+    finally:
+        use_price_file(None)
+
+    assert (before.cost_usd, before.pricing_status) == (None, "self_hosted")
+    assert (after.cost_usd, after.cost_source) == (Decimal("0.0012"), "user")
 
 
 def test_an_unheard_of_status_is_not_believed() -> None:

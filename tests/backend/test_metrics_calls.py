@@ -1,12 +1,14 @@
 """Call metrics: exact values, bounded label sets, and nothing that names a person."""
 
 import math
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from support.backend_process import samples
+from tokentrail.backend.correction import Correction
 from tokentrail.backend.metrics import capped
 from tokentrail.backend.metrics.registry import Metrics
 from tokentrail.backend.row import Row
@@ -187,6 +189,7 @@ def test_every_metric_name_is_a_constant_and_starts_with_the_prefix() -> None:
     }
     metrics = Metrics("1")
     metrics.own.watch_queue(lambda: 0, lambda: 0, 1, 1)
+    metrics.own.watch_price_file(lambda: True, lambda: 0.0)
     metrics.own.answered("http", "200")
     metrics.calls.record([a_row(stream=True, ttft_ns=1, time_to_first_chunk_ns=1, error_type="e")], NOW)
 
@@ -205,3 +208,24 @@ def test_prometheus_gets_openmetrics_and_a_person_gets_plain_text() -> None:
     assert for_prometheus[1].startswith("application/openmetrics-text; version=1.0.0")
     assert for_prometheus[0].endswith(b"# EOF\n")
     assert for_a_person[1].startswith("text/plain; version=0.0.4")
+
+
+def corrected(old_usd: str | None, new_usd: str, **fields: Any) -> Correction:
+    old = a_row(cost_usd=None if old_usd is None else Decimal(old_usd), **fields)
+    return Correction(old, replace(old, cost_usd=Decimal(new_usd)))
+
+
+def test_corrections_are_counted_by_direction_and_leave_the_cost_alone() -> None:
+    metrics = Metrics("1.2.3")
+    metrics.calls.record([a_row(cost_usd=Decimal("0.5"), pricing_status="priced")], NOW)
+
+    metrics.calls.corrected([corrected("0.5", "0.25"), corrected("1", "1.75"), corrected(None, "2", service="x")])
+
+    scraped = samples(metrics.expose()[0].decode())
+    correction = "tokentrail_cost_correction_usd_total"
+    assert value_of(scraped, "tokentrail_cost_usd_total", **CALL) == 0.5
+    assert value_of(scraped, correction, **CALL, direction="decrease") == 0.25
+    assert value_of(scraped, correction, **CALL, direction="increase") == 0.75
+    assert value_of(scraped, correction, service_name="x", direction="increase") == 2
+    assert value_of(scraped, "tokentrail_corrected_requests_total", **CALL) == 2
+    assert value_of(scraped, "tokentrail_corrected_requests_total", service_name="x") == 1

@@ -37,7 +37,7 @@ class Served:
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         any_port = Address("127.0.0.1", 0)
-        config = Config(Path("unused"), any_port, any_port, 10_000_000, 5, 10_000_000, 20)
+        config = Config(Path("unused"), any_port, any_port, None, 10_000_000, 5, 10_000_000, 20)
 
         def run() -> None:
             with asyncio.Runner(loop_factory=lambda: self._loop) as runner:

@@ -45,7 +45,7 @@ def _read_back(store: ChdbStore) -> list[Row]:
     """The stored rows as rows, read column by column."""
     names = {each.name: column_name(each.name) for each in fields(Row)} | {"time_ns": "TimeNs"}
     sql = "SELECT *, toUnixTimestamp64Nano(Timestamp) AS TimeNs FROM llm_requests ORDER BY Timestamp"
-    tuples = ("pricing_assumptions", "finish_reasons")
+    tuples = ("pricing_assumptions", "finish_reasons", "tags")
     found = ({field: row[name] for field, name in names.items()} for row in store.query(sql))
     return [Row(**{k: tuple(v) if k in tuples else v for k, v in row.items()}) for row in found]  # type: ignore[arg-type]
 

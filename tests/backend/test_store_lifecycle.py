@@ -15,6 +15,7 @@ import pytest
 from support.calls import call, span
 from tokentrail.backend.store import StoreError, StoreUnavailable
 from tokentrail.backend.store.chdb import ChdbStore
+from tokentrail.backend.store.migrate import load
 
 COUNT = "SELECT count() AS n FROM llm_requests"
 
@@ -43,8 +44,7 @@ def test_what_was_stored_is_there_when_the_store_is_opened_again(store: ChdbStor
         again.insert([], [call()])
         assert again.query(COUNT) == [{"n": 2}]
         assert again.query("SELECT Version, count() AS n FROM schema_migrations GROUP BY Version ORDER BY Version") == [
-            {"Version": 1, "n": 1},
-            {"Version": 2, "n": 1},
+            {"Version": each.version, "n": 1} for each in load()
         ]
     finally:
         again.close()
@@ -57,7 +57,7 @@ def test_migrating_twice_changes_nothing(store: ChdbStore) -> None:
 
     sql = "SELECT name, create_table_query FROM system.tables WHERE database = 'default' ORDER BY name"
     assert store.query(sql) == before
-    assert len(before) == 5
+    assert len(before) == 8
 
 
 def test_a_store_of_a_newer_version_is_refused(store: ChdbStore) -> None:

@@ -19,13 +19,17 @@ def test_every_field_of_a_row_has_its_column_in_the_same_order() -> None:
     assert [column.name for column in rows.ROW_COLUMNS] == expected
 
 
-def test_columns_have_the_names_and_order_of_the_migration() -> None:
-    (migration,) = [each for each in migrate.load() if each.name == "llm_requests"]
-    declared = re.findall(r"^    (\w+) (?!idx_)[A-Z]\w+", migration.statements[0], re.MULTILINE)
+def test_columns_have_the_names_and_order_of_the_migrations() -> None:
+    statements = [each for migration in migrate.load() for each in migration.statements if "llm_requests\n" in each]
+    found = re.findall(r"^    (\w+) (?!idx_)[A-Z]\w+", statements[0], re.MULTILINE)
+    declared = [name for name in found if name not in ("INDEX", "ADD")]
+    for statement in statements[1:]:
+        for name, before in re.findall(r"ADD COLUMN IF NOT EXISTS (\w+) .* AFTER (\w+)", statement):
+            declared.insert(declared.index(before) + 1, name)
 
     names = [column.name for column in rows.ROW_COLUMNS]
 
-    assert names == [name for name in declared if name != "INDEX"]
+    assert names == declared
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ python -m benchmarks --profile             where Tokentrail's time goes
 python -m benchmarks --lag                 lateness of an event loop under 20 streams
 python -m benchmarks --startup             what importing and switching on takes
 python -m benchmarks --soak --calls 1000000    whether memory grows
+python -m benchmarks --pricing             what finding a price takes
 """
 
 import argparse
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from benchmarks import others, render
+from benchmarks import others, pricing, render
 from benchmarks.cases import CASES, Case, case
 from benchmarks.contenders import CONTENDERS, contender
 from benchmarks.driver import Mode, Setup, measure
@@ -42,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--lag", action="store_true", help="lateness of an event loop")
     parser.add_argument("--startup", action="store_true", help="import and switching on")
     parser.add_argument("--soak", action="store_true", help="memory over many calls")
+    parser.add_argument("--pricing", action="store_true", help="the cost of one call")
     parser.add_argument("--calls", type=int, default=0, help="of the profile (1000) or the soak (20000)")
     parser.add_argument("--streams", type=int, default=20, help="at once, for the lag")
     return parser
@@ -72,6 +74,8 @@ def main() -> int:
     setup = Setup({"3": OPENAI_3, "2": OPENAI_2}[arguments.openai], arguments.signals)
     cases = [case(name) for name in arguments.cases.split(",")]
     ours = [mode for mode in _modes(arguments) if arguments.only or mode.name in ("none", "tokentrail")]
+    if arguments.pricing:
+        return pricing.report(print)
     if arguments.profile:
         return others.profile(ours, cases, arguments.calls or 1000, setup, _say)
     if arguments.lag:

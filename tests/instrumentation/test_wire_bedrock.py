@@ -20,7 +20,7 @@ from tokentrail.instrumentation.wire import (
 )
 from tokentrail.instrumentation.wire._base import HeaderReader, ProviderError, Reader, Response, WireFormat
 from tokentrail.semconv import cost, providers
-from tokentrail.semconv.usage import Usage
+from tokentrail.semconv.usage import NOT_A_COUNT, Usage
 
 HOST: Final = "bedrock-runtime.eu-west-1.amazonaws.com"
 MESSAGES: Final = {"messages": [{"role": "user", "content": [{"text": 'the "prompt": is escaped'}]}]}
@@ -139,11 +139,17 @@ def test_counts_of_headers_are_those_of_embeddings_too() -> None:
     assert read(BEDROCK_EMBEDDINGS, headers, {"id": "e", "embeddings": [[1.0]]}).usage == Usage(input_tokens=6)
 
 
-@pytest.mark.parametrize("value", ["", "-1", "1.5", "many", "9" * 30, "²"])
-def test_a_count_that_is_none_is_not_reported(value: str) -> None:
-    headers = {"x-amzn-bedrock-input-token-count": value}
+def test_an_empty_count_is_not_reported() -> None:
+    headers = {"x-amzn-bedrock-input-token-count": ""}
 
     assert read(BEDROCK_TEXT, headers, {"outputs": []}).usage == Usage()
+
+
+@pytest.mark.parametrize("value", ["-1", "1.5", "many", "9" * 30, "²"])
+def test_a_count_that_is_none_makes_the_usage_invalid(value: str) -> None:
+    headers = {"x-amzn-bedrock-input-token-count": value}
+
+    assert read(BEDROCK_TEXT, headers, {"outputs": []}).usage == Usage(input_tokens=NOT_A_COUNT)
 
 
 @pytest.mark.parametrize("wire", FORMATS, ids=lambda wire: str(wire.name))
@@ -275,13 +281,13 @@ PRICED_AT_NS: Final = 1_790_000_000_000_000_000
 
 
 def test_the_price_of_a_global_profile_is_that_of_the_profile_called() -> None:
-    asked, answered = "global.anthropic.claude-sonnet-4-5-20250929-v1:0", "claude-sonnet-4-5-20250929"
+    asked, answered = "global.anthropic.claude-haiku-4-5-20251001-v1:0", "claude-haiku-4-5-20251001"
 
     for models in ((answered, asked), ("", answered, asked)):
         price = cost.price(cost.Call(providers.BEDROCK, models, Usage(1_000, 1_000), PRICED_AT_NS, HOST))
 
         assert isinstance(price, cost.Cost)
-        assert price.entry == "aws/global.anthropic.claude-sonnet-4-5-20250929-v1:0"
+        assert price.entry == "aws/global.anthropic.claude-haiku-4-5-20251001-v1:0"
 
 
 def test_the_price_of_a_profile_without_a_name_is_that_of_the_model_that_answered() -> None:

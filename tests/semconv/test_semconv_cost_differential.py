@@ -154,11 +154,11 @@ def test_audio_and_images_cost_exactly_what_the_library_says() -> None:
         ("openai", "openai", ("gpt-4o", "gpt-5.5", "o3-mini", "gpt-4.1-nano", "ft:gpt-3.5-turbo:acme::1")),
         ("anthropic", "anthropic", ("claude-sonnet-4-5-20250929", "claude-haiku-5-5", "claude-opus-5@20260301")),
         ("azure.ai.openai", "azure", ("gpt-4o", "gpt-35-turbo", "claude-opus-5", "phi-4")),
-        ("aws.bedrock", "aws", ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", "amazon.nova-pro-v1:0")),
+        ("aws.bedrock", "aws", ("us.anthropic.claude-haiku-4-5-20251001-v1:0", "amazon.nova-pro-v1:0")),
         ("gcp.gemini", "google", ("gemini-2.5-pro", "gemini-3.8-flash", "claude-sonnet-4@20250514")),
         ("x_ai", "x-ai", ("grok-4", "grok-code-fast-1")),
         ("moonshot_ai", "moonshotai", ("kimi-k2-thinking",)),
-        ("together_ai", "together", ("meta-llama/Llama-3.3-70B-Instruct-Turbo",)),
+        ("together_ai", "together", ("openai/gpt-oss-120b",)),
         ("deepseek", "deepseek", ("deepseek-chat", "deepseek-flash")),
     ],
 )

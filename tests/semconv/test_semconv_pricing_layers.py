@@ -10,6 +10,7 @@ import pytest
 
 from tokentrail.semconv.cost import Call, Cost, Reason, Unpriced, price
 from tokentrail.semconv.pricing import Layer, Lookup, RateCard, Source, forget, rate_card, resolve
+from tokentrail.semconv.pricing._base import Others
 from tokentrail.semconv.pricing.card import BASE, bands_of
 from tokentrail.semconv.usage import Usage
 
@@ -23,13 +24,13 @@ class Fixed:
     answer: RateCard | Unpriced | None
     asked: list[Lookup] = field(default_factory=list)
 
-    def find(self, lookup: Lookup) -> RateCard | Unpriced | None:
+    def find(self, lookup: Lookup, others: Others) -> RateCard | Unpriced | None:
         self.asked.append(lookup)
         return self.answer
 
 
 class Broken:
-    def find(self, lookup: Lookup) -> RateCard | Unpriced | None:
+    def find(self, lookup: Lookup, others: Others) -> RateCard | Unpriced | None:
         raise OSError("no such file")
 
 

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
+from tokentrail.backend.correction import Correction
 from tokentrail.backend.row import Row
 from tokentrail.backend.span import Span
 
@@ -12,6 +13,7 @@ class MemoryStore:
 
     def __init__(self, refuse: Callable[[Sequence[Span]], Exception | None] = lambda spans: None) -> None:
         self.inserts: list[tuple[list[Span], list[Row]]] = []
+        self.corrections: list[Correction] = []
         self.attempts = 0
         self.closed = False
         self.entered = threading.Semaphore(0)
@@ -32,6 +34,11 @@ class MemoryStore:
         if error is not None:
             raise error
         self.inserts.append((list(spans), list(rows)))
+
+    def correct(self, corrections: Sequence[Correction], run: str, at_ns: int) -> None:
+        self.corrections.extend(corrections)
+        new = {id(each.old): each.new for each in corrections}
+        self.inserts = [(spans, [new.get(id(row), row) for row in rows]) for spans, rows in self.inserts]
 
     def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, object]]:
         return []

@@ -33,6 +33,6 @@ def a_span(attributes: Attributes, **fields: Any) -> Span:
 
 
 def row_of(attributes: Attributes, **fields: Any) -> Row:
-    reading = dialects.read(a_span(attributes, **fields))
-    assert reading is not None, "no row"
-    return reading.row
+    row = dialects.read(a_span(attributes, **fields))
+    assert row is not None, "no row"
+    return row

@@ -10,12 +10,13 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from typing import Final, Protocol
 
 import uvicorn
 
-from tokentrail.backend.config import Address, Config
+from tokentrail.backend.config import PRICES, Address, Config
 from tokentrail.backend.ingest.pipeline import Pipeline
 from tokentrail.backend.metrics.registry import Metrics
 from tokentrail.backend.query.api import Api
@@ -24,6 +25,7 @@ from tokentrail.backend.receiver.otlp_http import HttpApp, Pages
 from tokentrail.backend.store._base import Store
 from tokentrail.backend.store.chdb import ChdbStore
 from tokentrail.backend.store.errors import StoreError
+from tokentrail.semconv import pricing
 
 _log = logging.getLogger(__name__)
 
@@ -50,6 +52,20 @@ class Ready(Protocol):
 
     def __call__(self, endpoints: Endpoints, /) -> None:
         """Announce `endpoints`."""
+
+
+def use_prices(config: Config) -> None:
+    """Have the price file of `config` in force, if there is one. Raises `StartError` for one with errors.
+
+    Later changes with errors leave the prices of before in force; at the start there are none, and calls would be
+    stored with prices that their owner knows to be wrong.
+    """
+    try:
+        pricing.use_price_file(config.prices)
+    except pricing.PriceFileError as error:
+        raise StartError(
+            f"the price file {config.prices} has errors: {error}; mend it, or start without {PRICES}"
+        ) from error
 
 
 def open_store(config: Config) -> Store:
@@ -84,9 +100,12 @@ class _Backend:
         metrics = Metrics(version("tokentrail"))
         own = metrics.own
         self._config, self._store = config, store
+        if config.prices is not None:
+            own.watch_price_file(_is_price_file_in_force, lambda: pricing.price_file_status().loaded_at_s)
         self._ready = False
         self._pipeline = Pipeline(store, metrics.calls, own, config.max_queue_spans, config.max_queue_bytes)
-        pages = Pages(metrics.expose, self._not_ready, Api(store).handle)
+        api = Api(store, on_corrected=metrics.calls.corrected)
+        pages = Pages(metrics.expose, self._not_ready, api.handle, partial(api.handle, change=True))
         self._http = _http_server(HttpApp(self._pipeline, own, pages, config.max_body_bytes), config.shutdown_s)
         self._grpc = GrpcReceiver(self._pipeline, own, config.max_body_bytes)
         self._serving: asyncio.Task[None] | None = None
@@ -133,6 +152,11 @@ class _Backend:
         except StoreError as error:
             return f"the store does not answer: {error}"
         return None
+
+
+def _is_price_file_in_force() -> bool:
+    pricing.refresh_price_file()  # no call may have asked for a price since it changed
+    return not pricing.price_file_status().error
 
 
 class _HttpServer(uvicorn.Server):

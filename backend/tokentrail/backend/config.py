@@ -3,6 +3,7 @@
 TOKENTRAIL_STORE             chdb:///./tokentrail-data    where the data is
 TOKENTRAIL_HTTP_ADDRESS      127.0.0.1:4318               OTLP/HTTP, metrics, API
 TOKENTRAIL_GRPC_ADDRESS      127.0.0.1:4317               OTLP/gRPC
+TOKENTRAIL_PRICES                                         a price file that goes before the list prices
 TOKENTRAIL_MAX_BODY_BYTES    67108864                     one export request, on the wire and decompressed
 TOKENTRAIL_MAX_QUEUE_SPANS   200000                       spans that wait to be stored
 TOKENTRAIL_MAX_QUEUE_BYTES   268435456                    bytes of decompressed requests that wait to be stored
@@ -20,6 +21,7 @@ from tokentrail.backend.store.chdb import path_of
 STORE: Final = "TOKENTRAIL_STORE"
 HTTP_ADDRESS: Final = "TOKENTRAIL_HTTP_ADDRESS"
 GRPC_ADDRESS: Final = "TOKENTRAIL_GRPC_ADDRESS"
+PRICES: Final = "TOKENTRAIL_PRICES"
 MAX_BODY_BYTES: Final = "TOKENTRAIL_MAX_BODY_BYTES"
 MAX_QUEUE_SPANS: Final = "TOKENTRAIL_MAX_QUEUE_SPANS"
 MAX_QUEUE_BYTES: Final = "TOKENTRAIL_MAX_QUEUE_BYTES"
@@ -29,6 +31,7 @@ DEFAULTS: Final[Mapping[str, str]] = {
     STORE: "chdb:///./tokentrail-data",
     HTTP_ADDRESS: "127.0.0.1:4318",
     GRPC_ADDRESS: "127.0.0.1:4317",
+    PRICES: "",
     MAX_BODY_BYTES: str(64 * 1024 * 1024),
     MAX_QUEUE_SPANS: "200000",
     MAX_QUEUE_BYTES: str(256 * 1024 * 1024),
@@ -62,6 +65,7 @@ class Config:
     store_path: Path
     http: Address
     grpc: Address
+    prices: Path | None
     max_body_bytes: int
     max_queue_spans: int
     max_queue_bytes: int
@@ -78,6 +82,7 @@ def read_config(environment: Mapping[str, str], flags: Mapping[str, str | None])
         store_path=_store_path(settings[STORE]),
         http=_address(HTTP_ADDRESS, settings[HTTP_ADDRESS]),
         grpc=_address(GRPC_ADDRESS, settings[GRPC_ADDRESS]),
+        prices=Path(settings[PRICES]) if settings[PRICES] else None,
         max_body_bytes=_positive(MAX_BODY_BYTES, settings[MAX_BODY_BYTES], _MAX_BODY_LIMIT),
         max_queue_spans=_positive(MAX_QUEUE_SPANS, settings[MAX_QUEUE_SPANS]),
         max_queue_bytes=_positive(MAX_QUEUE_BYTES, settings[MAX_QUEUE_BYTES]),

@@ -38,6 +38,18 @@ class Row:
     cache_read_tokens: int | None = None
     cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
+    """The part of the cache writes that lives for an hour; this and the counts below are parts that have own prices."""
+    audio_input_tokens: int | None = None
+    audio_output_tokens: int | None = None
+    audio_cache_read_tokens: int | None = None
+    image_input_tokens: int | None = None
+    image_output_tokens: int | None = None
+
+    service_tier: str = ""
+    """The tier that served the call, in the provider's word."""
+    pricing_model: str = ""
+    """The model that the sender wants the call priced as."""
 
     cost_usd: Decimal | None = None
     """Total, exact to 1e-12 USD; `None` when unpriced, never 0 for unknown."""
@@ -46,7 +58,7 @@ class Row:
     cost_source: str = ""
     """`provider`, `user`, `overlay`, `genai-prices`, or `client` for a total the sender computed in an unknown way."""
     pricing_status: str = ""
-    """`priced`, or a `cost.Reason`."""
+    """`priced`, or a `cost.Reason`; empty only on the way from a dialect to the price list."""
     price_version: str = ""
     price_entry: str = ""
     pricing_tier: str = ""
@@ -71,6 +83,7 @@ class Row:
     session_name: str = ""
     session_path: str = ""
     properties: Mapping[str, str] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
     prompt_name: str = ""
     prompt_version: str = ""
 

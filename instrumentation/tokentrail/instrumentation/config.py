@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Final
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,9 @@ DEFER: Final = "TOKENTRAIL_DEFER"
 
 STREAM_USAGE: Final = "TOKENTRAIL_STREAM_USAGE"
 """Ask for a stream's usage where it comes only on request, and hide it from who did not ask. Default true."""
+
+PRICES: Final = "TOKENTRAIL_PRICES"
+"""Path of a price file that goes before the list prices; read again when it changes. Default none."""
 
 
 class Capture(Enum):
@@ -64,6 +68,7 @@ class Config:
     max_content_bytes: int = 256 * 1024
     defer: bool = True
     stream_usage: bool = True
+    prices: Path | None = None
 
 
 def read(environ: Mapping[str, str] = os.environ) -> Config:
@@ -84,6 +89,7 @@ def read(environ: Mapping[str, str] = os.environ) -> Config:
         max_content_bytes=max_content_bytes,
         defer=_flag(environ, DEFER, default.defer),
         stream_usage=_flag(environ, STREAM_USAGE, default.stream_usage),
+        prices=Path(path) if (path := environ.get(PRICES, "").strip()) else None,
     )
 
 

@@ -5,9 +5,11 @@ library may, does not load it.
 """
 
 import atexit
+import logging
 import time
 from collections.abc import Collection, Iterator
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import _logs, trace
@@ -20,6 +22,8 @@ from tokentrail.instrumentation.guard import protect
 
 if TYPE_CHECKING:
     from tokentrail.instrumentation.observer import Observer
+
+logger = logging.getLogger(__name__)
 
 _EXIT_TIMEOUT_S: Final = 5.0
 
@@ -60,6 +64,8 @@ class TokentrailInstrumentor(BaseInstrumentor):
         observer = Observer(config, recorder, _deferred, companion.prepare)
         self._observer = observer
         context.use_baggage(config.baggage)
+        if config.prices is not None:
+            _use_prices(config.prices)
         threads.install()
         fork.watch(fork.Watched(_deferred, observer.forget_all, companion.flush, companion.exporters))
         patch.install(observer)
@@ -77,6 +83,18 @@ class TokentrailInstrumentor(BaseInstrumentor):
             self._observer.close_open()
             self._observer = None
         flush()
+
+
+def _use_prices(path: Path) -> None:
+    """Have the price file at `path` in force, now or as soon as its errors are mended."""
+    from tokentrail.semconv.pricing import PriceFileError, use_price_file
+
+    try:
+        use_price_file(path)
+    except PriceFileError as error:
+        logger.warning(
+            "%s=%s is not in force, calls have list prices until it is mended: %s", settings.PRICES, path, error
+        )
 
 
 class _Companion:

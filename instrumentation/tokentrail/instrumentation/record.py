@@ -20,7 +20,7 @@ from tokentrail.instrumentation.config import Config
 from tokentrail.instrumentation.secrets import redact
 from tokentrail.instrumentation.wire._base import AttributeValue, Request, RequestContent, Response
 from tokentrail.semconv import cost, genai
-from tokentrail.semconv.usage import Usage
+from tokentrail.semconv.usage import NOT_A_COUNT, Usage
 
 SCOPE: Final = "tokentrail.instrumentation"
 MAX_ERROR_CHARS: Final = 2_000
@@ -194,13 +194,18 @@ def _attributes(outcome: Outcome) -> dict[str, AttributeValue]:
 
 def _usage_attributes(usage: Usage) -> dict[str, AttributeValue]:
     attributes: dict[str, AttributeValue] = {}
-    if usage.input_tokens is not None:
+    if usage.input_tokens is not None and usage.input_tokens != NOT_A_COUNT:
         attributes[genai.USAGE_INPUT_TOKENS] = usage.input_tokens
-    if usage.output_tokens is not None:
+    if usage.output_tokens is not None and usage.output_tokens != NOT_A_COUNT:
         attributes[genai.USAGE_OUTPUT_TOKENS] = usage.output_tokens
     for field_name, name in _USAGE:
-        if value := getattr(usage, field_name):
+        if (value := getattr(usage, field_name)) and value != NOT_A_COUNT:
             attributes[name] = value
+    # These say something where they are 0, too: without them, the price of what they are a part of is an assumption.
+    if usage.cache_write_1h_tokens == 0 and usage.cache_write_tokens:
+        attributes[genai.USAGE_CACHE_WRITE_1H_INPUT_TOKENS] = 0
+    if usage.audio_cache_read_tokens == 0 and usage.cache_read_tokens and usage.audio_input_tokens:
+        attributes[genai.USAGE_AUDIO_CACHE_READ_INPUT_TOKENS] = 0
     return attributes
 
 
@@ -227,7 +232,7 @@ def _cost_attributes(outcome: Outcome) -> dict[str, AttributeValue]:
         failed = bool(_error(outcome)[0])
         result = cost.Unpriced(cost.Reason.FAILED if failed else cost.Reason.NO_USAGE)
         if not failed and not _OTHER_UNITS & response.attributes.keys():
-            attributes[genai.USAGE_STATUS] = "missing"
+            attributes[genai.USAGE_STATUS] = genai.USAGE_MISSING
     else:
         override = outcome.attributes.get(genai.PRICING_MODEL)
         result = cost.price(
@@ -241,6 +246,8 @@ def _cost_attributes(outcome: Outcome) -> dict[str, AttributeValue]:
                 reported_usd=response.reported_usd,
             )
         )
+    if isinstance(result, cost.Unpriced) and result.reason is cost.Reason.INVALID_USAGE:
+        attributes[genai.USAGE_STATUS] = genai.USAGE_INVALID
     attributes.update(cost.attributes(result))
     return attributes
 

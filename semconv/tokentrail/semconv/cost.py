@@ -6,9 +6,10 @@ it never costs 0.
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from tokentrail.semconv import genai
 from tokentrail.semconv.pricing.card import Reason, Source, Unpriced
@@ -52,17 +53,17 @@ class Call:
     """Time of the call, nanoseconds since the epoch: prices have dates."""
     server_address: str = ""
     service_tier: str = ""
-    """The tier that served the call, in the provider's word; empty when it said none."""
+    """The tier that served the call, in the provider's word; empty when it said none. Where the place of the inference
+    has a price, it follows behind an `@` (`standard@us`)."""
     reported_usd: Decimal | None = None
     """What the provider itself said the call cost."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """A priced call."""
+class Cost(NamedTuple):
+    """A priced call. A tuple, because one is made for each call, in a third of the time of a frozen dataclass."""
 
     total_usd: Decimal
-    components: Mapping[str, Decimal] = field(default_factory=dict)
+    components: Mapping[str, Decimal] = MappingProxyType({})
     """USD by name of `COMPONENTS`, zero ones left out; empty when only a total was reported."""
     source: str = ""
     version: str = ""

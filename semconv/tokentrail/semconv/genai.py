@@ -130,7 +130,11 @@ RETRY_COUNT: Final = "tokentrail.request.retry_count"
 """int, 0 for the first attempt, where the SDK tells it."""
 FALLBACK_INDEX: Final = "tokentrail.request.fallback_index"
 USAGE_STATUS: Final = "tokentrail.usage.status"
-"""`missing` where a successful response carried no usage; absent otherwise. Nothing is ever estimated."""
+"""`USAGE_MISSING` or `USAGE_INVALID`; absent where the usage is sound. Nothing is ever estimated."""
+USAGE_MISSING: Final = "missing"
+"""A successful response carried no usage."""
+USAGE_INVALID: Final = "invalid"
+"""What the response reported is no usage: the counts contradict one another, or are none, and those are left out."""
 BODY_STATUS: Final = "tokentrail.body.status"
 """Why the body of an exchange was not read in full: `too_large`, `undecodable`. Absent when it was."""
 RATELIMIT_LIMIT_REQUESTS: Final = "tokentrail.ratelimit.limit_requests"
@@ -169,7 +173,9 @@ OPENAI_RESPONSE_SERVICE_TIER: Final = "openai.response.service_tier"
 OPENAI_RESPONSE_SYSTEM_FINGERPRINT: Final = "openai.response.system_fingerprint"
 OPENAI_RESPONSE_SERVICE_TIER_OLD: Final = "gen_ai.openai.response.service_tier"
 RESPONSE_SERVICE_TIER: Final = "tokentrail.response.service_tier"
-"""string, the tier that served a request of any other provider than OpenAI (which has a name of its own)."""
+"""string, the tier that served a request of any other provider than OpenAI (which has a name of its own).
+
+Where the place of the inference has a price, it follows behind an `@`: `standard@us` (Anthropic's `inference_geo`)."""
 BEDROCK_GUARDRAIL_ID: Final = "aws.bedrock.guardrail.id"
 
 # Resource ------------------------------------------------------------------------------------------------------

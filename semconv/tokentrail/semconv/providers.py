@@ -53,8 +53,6 @@ OLLAMA_PORT: Final = 11434
 
 _EXACT: Final[dict[str, str]] = {
     "api.openai.com": OPENAI,
-    "eu.api.openai.com": OPENAI,
-    "us.api.openai.com": OPENAI,
     "api.anthropic.com": ANTHROPIC,
     "generativelanguage.googleapis.com": GEMINI,
     "generativelanguage.mtls.googleapis.com": GEMINI,
@@ -119,6 +117,8 @@ _EXACT: Final[dict[str, str]] = {
 }
 
 _SUFFIXES: Final[tuple[tuple[str, str], ...]] = (
+    # A host for each region of data residency: us, eu, ae, au, in, jp, ...
+    (".api.openai.com", OPENAI),
     (".openai.azure.com", AZURE_OPENAI),
     (".openai.azure.us", AZURE_OPENAI),
     (".cognitiveservices.azure.com", AZURE_OPENAI),
@@ -133,8 +133,13 @@ _SUFFIXES: Final[tuple[tuple[str, str], ...]] = (
     (".endpoints.huggingface.cloud", HUGGING_FACE),
 )
 
-_BEDROCK: Final = re.compile(r"^(vpce-[^.]+\.)?bedrock-runtime(-fips)?\.")
-"""Its hosts in every region and partition, and the endpoints of it in networks of one's own (AWS PrivateLink)."""
+_BEDROCK: Final = re.compile(r"^(vpce-[^.]+\.)?bedrock-(runtime|mantle)(-fips)?\.")
+"""Its hosts in every region and partition, and the endpoints of it in networks of one's own (AWS PrivateLink); `mantle`
+serves the formats of Anthropic and OpenAI (https://platform.claude.com/docs/en/build-with-claude/claude-in-amazon-bedrock).
+"""
+
+_CLAUDE_PLATFORM: Final = re.compile(r"^aws-external-anthropic\.[a-z0-9-]+\.api\.aws$")
+"""Anthropic's own API, billed through AWS at Anthropic's prices (https://docs.aws.amazon.com/claude-platform)."""
 
 _ALIASES: Final[dict[str, str]] = {
     "open_ai": OPENAI,
@@ -180,6 +185,20 @@ _ALIASES: Final[dict[str, str]] = {
     "huggingface": HUGGING_FACE,
 }
 
+_BEDROCK_MODEL: Final = re.compile(
+    r"arn:aws[a-z-]*:bedrock:.*|((us|eu|apac|global)\.)?(anthropic|amazon|meta|mistral|cohere|ai21|deepseek)\..+"
+)
+_FAMILIES: Final = (
+    (re.compile(r"gpt-|o\d|chatgpt-|text-embedding-(3|ada)"), OPENAI),
+    (re.compile(r"claude"), ANTHROPIC),
+    (re.compile(r"gemini"), GCP),
+    (re.compile(r"mistral|mixtral|codestral"), MISTRAL),
+    (re.compile(r"grok"), X_AI),
+    (re.compile(r"deepseek"), DEEPSEEK),
+    (re.compile(r"command"), COHERE),
+)
+"""Whose models begin like this."""
+
 _CANONICAL: Final = frozenset({*_EXACT.values(), *(name for _, name in _SUFFIXES), *_ALIASES.values(), SELF_HOSTED})
 
 
@@ -193,6 +212,8 @@ def of_host(host: str, port: int | None = None) -> str | None:
             return provider
     if _BEDROCK.search(host):
         return BEDROCK
+    if _CLAUDE_PLATFORM.search(host):
+        return ANTHROPIC
     return OLLAMA if port == OLLAMA_PORT else None
 
 
@@ -210,6 +231,22 @@ def canonical(name: str) -> str:
     if head in _CANONICAL:
         return head
     return _ALIASES.get(head, name)
+
+
+def of_model(model: str) -> str:
+    """The provider that a model's name alone suggests, empty when it suggests none: a guess, for want of better."""
+    model = model.strip().lower()
+    if _BEDROCK_MODEL.fullmatch(model):
+        return BEDROCK
+    vendor, slash, rest = model.partition("/")
+    if slash and rest:
+        return canonical(vendor)
+    return next((name for pattern, name in _FAMILIES if pattern.match(model)), "")
+
+
+def known() -> tuple[str, ...]:
+    """All canonical provider names, in alphabetical order."""
+    return tuple(sorted(_CANONICAL))
 
 
 def is_helicone_host(host: str) -> bool:

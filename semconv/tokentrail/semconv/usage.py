@@ -11,6 +11,10 @@ from operator import attrgetter
 MAX_TOKENS = 1_000_000_000_000
 """A count above this is a fault of the sender, not a usage: no call has ever come near it."""
 
+NOT_A_COUNT = -1
+"""Stands for a number that was reported and is no count (negative, a fraction, not finite): the usage is invalid then,
+where "not reported" would have it priced without that part."""
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:

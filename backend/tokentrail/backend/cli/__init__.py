@@ -21,5 +21,7 @@ COMMANDS: Final = (
     Command("serve", "receive OTLP, store it and serve metrics and the API", "tokentrail.backend.cli.serve"),
     Command("demo", "run an example application and show what it did", "tokentrail.backend.cli.demo"),
     Command("requests", "list calls, the newest first", "tokentrail.backend.cli.requests"),
+    Command("cost", "show what was spent, and what has no price", "tokentrail.backend.cli.cost"),
+    Command("prices", "explain the price of a model, check a price file", "tokentrail.backend.cli.prices"),
 )
 """In the order of `tokentrail --help`."""

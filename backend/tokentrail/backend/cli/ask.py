@@ -4,13 +4,13 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode, urlsplit
-from urllib.request import OpenerDirector, ProxyHandler, build_opener
+from urllib.request import OpenerDirector, ProxyHandler, Request, build_opener
 
 from tokentrail.backend import config as settings
 from tokentrail.backend.query.api import Api
@@ -21,10 +21,19 @@ DEFAULT_ENDPOINT: Final = f"http://{settings.DEFAULTS[settings.HTTP_ADDRESS]}"
 DEFAULT_STORE: Final = settings.DEFAULTS[settings.STORE]
 TIMEOUT_S: Final = 70.0
 """A little more than the store allows a query."""
+CHANGE_TIMEOUT_S: Final = 900.0
+"""For what rewrites data: a window of `/api/reprice` takes seconds, and minutes where months are very large."""
+_CONFLICT: Final = 409
+_FORBIDDEN: Final = 403
+_MAX_WORDS: Final = 500
 
 
 class AskError(Exception):
     """There is no answer; the message says why and what to do."""
+
+
+class NotAsItWasError(AskError):
+    """What was to be changed is not as it was when it was shown; nothing was changed."""
 
 
 class _NothingThereError(AskError):
@@ -69,39 +78,98 @@ def place(endpoint: str | None, store: str | None, environment: Mapping[str, str
 
 def ask(where: Place, path: str, params: Mapping[str, str]) -> str:
     """The answer of the API: newline-delimited JSON. Raises `AskError`."""
-    if where.endpoint is None:
-        return _from_store(where.store or DEFAULT_STORE, path, params)
-    try:
-        return _over_http(where.endpoint, path, params)
-    except _NothingThereError:
-        if where.store is None:
-            raise
-    try:
-        answer = _from_store(where.store, path, params)
-    except AskError as error:
-        raise AskError(f"No backend runs at {where.endpoint}, and the store cannot be read: {error}") from error
-    print(f"No backend runs at {where.endpoint}: read {where.store} directly.", file=sys.stderr)  # noqa: T201
-    return answer
+    with Asked(where) as asked:
+        return asked.ask(path, params)
 
 
-def _over_http(endpoint: str, path: str, params: Mapping[str, str]) -> str:
+class Asked:
+    """One place for several questions; a context manager. A store that is read directly is opened once.
+
+    `on_open` is called before a store is opened, for what a backend would do at its start.
+    """
+
+    def __init__(self, where: Place, on_open: Callable[[], None] = lambda: None) -> None:
+        self._where, self._on_open = where, on_open
+        self._store: ChdbStore | None = None
+        self._has_answered = False
+
+    def __enter__(self) -> "Asked":
+        """Nothing is asked yet."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Close what was opened."""
+        if self._store is not None:
+            self._store.close()
+
+    def ask(self, path: str, params: Mapping[str, str], *, change: bool = False) -> str:
+        """The answer of the API, which may `change` what is stored. Raises `AskError`."""
+        where = self._where
+        if self._store is not None or where.endpoint is None:
+            return self._from_store(where.store or DEFAULT_STORE, path, params, change=change)
+        try:
+            answer = _over_http(where.endpoint, path, params, change=change)
+        except _NothingThereError:
+            if where.store is None or self._has_answered:
+                raise
+        else:
+            self._has_answered = True
+            return answer
+        try:
+            answer = self._from_store(where.store, path, params, change=change)
+        except AskError as error:
+            raise AskError(f"No backend runs at {where.endpoint}, and the store cannot be read: {error}") from error
+        print(f"No backend runs at {where.endpoint}: read {where.store} directly.", file=sys.stderr)  # noqa: T201
+        return answer
+
+    def _from_store(self, store: str, path: str, params: Mapping[str, str], *, change: bool) -> str:
+        if self._store is None:
+            self._store = self._open(_directory(store))
+        response = Api(self._store).handle(path, params, change=change)
+        if response.status != 200:
+            raise _refused(response.status, explain(json.loads(response.body)))
+        return response.body.decode()
+
+    def _open(self, directory: Path) -> ChdbStore:
+        if not directory.is_dir():
+            raise AskError(
+                f"There is no store at {directory}. Start the backend with `tokentrail serve`, try `tokentrail demo`, "
+                "or name another with --store or TOKENTRAIL_STORE."
+            )
+        self._on_open()
+        opened = ChdbStore(directory)
+        try:
+            opened.migrate()
+        except StoreError as error:
+            opened.close()
+            raise AskError(str(error)) from error
+        return opened
+
+
+def _over_http(endpoint: str, path: str, params: Mapping[str, str], *, change: bool) -> str:
     url = urlsplit(endpoint)
     if url.scheme not in ("http", "https") or not url.hostname:
         raise AskError(f"The endpoint {endpoint!r} is no address: expected something like {DEFAULT_ENDPOINT}")
-    address = f"{endpoint.rstrip('/')}{path}?{urlencode(params)}"
+    request = Request(f"{endpoint.rstrip('/')}{path}?{urlencode(params)}", method="POST" if change else "GET")  # noqa: S310 - checked above
+    if change:
+        request.add_header("Tokentrail-Confirm", path.rpartition("/")[2])
     try:
-        with _opener(url.hostname).open(address, timeout=TIMEOUT_S) as response:
+        with _opener(url.hostname).open(request, timeout=CHANGE_TIMEOUT_S if change else TIMEOUT_S) as response:
             body: bytes = response.read()
             return body.decode()
     except HTTPError as error:
         with error:
-            raise AskError(_refusal(endpoint, error.code, error.read())) from error
+            raise _refused(error.code, _refusal(endpoint, error.code, error.read())) from error
     except (URLError, OSError) as error:
         reason = error.reason if isinstance(error, URLError) else error
         raise _NothingThereError(
             f"No backend answers at {endpoint} ({reason}). Start one with `tokentrail serve`, or name another with "
             "--endpoint or TOKENTRAIL_ENDPOINT."
         ) from error
+
+
+def _refused(status: int, message: str) -> AskError:
+    return NotAsItWasError(message) if status == _CONFLICT else AskError(message)
 
 
 def _opener(host: str) -> OpenerDirector:
@@ -113,6 +181,8 @@ def _refusal(endpoint: str, status: int, body: bytes) -> str:
     try:
         return explain(json.loads(body))
     except (ValueError, LookupError, TypeError):
+        if status == _FORBIDDEN:
+            return f"{endpoint} refused: {body[:_MAX_WORDS].decode('utf-8', 'replace').strip()}"
         return f"{endpoint} answered {status}: is that a Tokentrail backend?"
 
 
@@ -122,26 +192,6 @@ def explain(error: Mapping[str, object]) -> str:
     if isinstance(allowed, list) and "expected" not in message:
         return f"{message}: expected one of {', '.join(map(str, allowed))}"
     return message
-
-
-def _from_store(store: str, path: str, params: Mapping[str, str]) -> str:
-    directory = _directory(store)
-    if not directory.is_dir():
-        raise AskError(
-            f"There is no store at {directory}. Start the backend with `tokentrail serve`, try `tokentrail demo`, or "
-            "name another with --store or TOKENTRAIL_STORE."
-        )
-    opened = ChdbStore(directory)
-    try:
-        opened.migrate()
-        response = Api(opened).handle(path, params)
-    except StoreError as error:
-        raise AskError(str(error)) from error
-    finally:
-        opened.close()
-    if response.status != 200:
-        raise AskError(explain(json.loads(response.body)))
-    return response.body.decode()
 
 
 def _directory(store: str) -> Path:

@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-_Row = Mapping[str, object]
+Row = Mapping[str, object]
+"""An object of the API."""
 
 PIPE_WIDTH: Final = 200
 """Columns where the output is no terminal: wide enough that nothing of a usual row is cut."""
@@ -23,9 +24,12 @@ NOTHING: Final = "-"
 
 
 @dataclass(frozen=True, slots=True)
-class _Column:
+class Column:
+    """A column of a table."""
+
     title: str
-    show: Callable[[_Row], str]
+    show: Callable[[Row], str]
+    """The cell of a row."""
     justify: Literal["left", "right"] = "left"
     folds: bool = False
     """Goes on in the next line rather than being cut."""
@@ -37,20 +41,20 @@ def console() -> Console:
     return Console(width=width, highlight=False)
 
 
-def print_requests(rows: Sequence[_Row], console: Console) -> None:
+def print_requests(rows: Sequence[Row], console: Console) -> None:
     """A table of calls, in their order, and a line with how many there are, what they cost and what has no price."""
     if not rows:
         console.print("No calls found.", markup=False)
         return
-    console.print(_table(_REQUEST_COLUMNS if console.width >= WIDE else _STACKED_COLUMNS, rows, console))
+    console.print(build_table(_REQUEST_COLUMNS if console.width >= WIDE else _STACKED_COLUMNS, rows, console))
     console.print(_summary(rows), markup=False, soft_wrap=True)
 
 
-def print_totals(title: str, key: str, rows: Sequence[_Row], console: Console) -> None:
+def print_totals(title: str, key: str, rows: Sequence[Row], console: Console) -> None:
     """A table of totals of `/api/totals?by=<key>` under a title, in their order."""
-    first = _Column(_clean(key), lambda row: _text(row, key), folds=True)
+    first = Column(clean(key), lambda row: text_of(row, key), folds=True)
     columns = _TOTAL_COLUMNS if console.width >= WIDE else _NARROW_TOTAL_COLUMNS
-    console.print(_table((first, *columns), rows, console, title))
+    console.print(build_table((first, *columns), rows, console, title))
 
 
 def format_cost(usd: object) -> str:
@@ -88,9 +92,12 @@ def format_time(time: object) -> str:
     return f"{datetime.fromisoformat(str(time)).astimezone():%Y-%m-%d %H:%M:%S}"
 
 
-def _table(columns: Sequence[_Column], rows: Sequence[_Row], console: Console, title: str = "") -> Table:
+def build_table(
+    columns: Sequence[Column], rows: Sequence[Row], console: Console, title: str = "", total: Row | None = None
+) -> Table:
+    """A table of `rows` in `columns` that fits `console`, with `total` set off at its end."""
     wide = console.width >= WIDE
-    table = Table(title=Text(_clean(title)) if title else None, title_justify="left", header_style="bold")
+    table = Table(title=Text(clean(title)) if title else None, title_justify="left", header_style="bold")
     if not wide:
         table.box, table.padding, table.pad_edge = None, (0, 1, 0, 0), False
     for column in columns:
@@ -100,89 +107,94 @@ def _table(columns: Sequence[_Column], rows: Sequence[_Row], console: Console, t
     for row in rows:
         # Text, not markup: a user may be called "[bold]".
         table.add_row(*(Text(column.show(row)) for column in columns), style="red" if row.get("error_type") else "")
+    if total is not None:
+        table.add_section()
+        table.add_row(*(Text(column.show(total)) for column in columns), style="bold")
     return table
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """`text` without what would move the cursor or colour the terminal."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
-def _text(row: _Row, field: str) -> str:
-    return _clean(str(row.get(field) or "")) or NOTHING
+def text_of(row: Row, field: str) -> str:
+    """The text of a field, or a dash."""
+    return clean(str(row.get(field) or "")) or NOTHING
 
 
-def _model(row: _Row) -> str:
-    return _text(row, "request_model" if row.get("request_model") else "response_model")
+def _model(row: Row) -> str:
+    return text_of(row, "request_model" if row.get("request_model") else "response_model")
 
 
-def _status(row: _Row) -> str:
+def _status(row: Row) -> str:
     code, error = row.get("status_code"), row.get("error_type")
     if not error:
         return "ok"
-    return _clean(f"{code} {error}" if code is not None and str(code) != error else str(error))
+    return clean(f"{code} {error}" if code is not None and str(code) != error else str(error))
 
 
-def _summary(rows: Sequence[_Row]) -> str:
+def _summary(rows: Sequence[Row]) -> str:
     costs = [Decimal(str(row["cost_usd"])) for row in rows if row.get("cost_usd") is not None]
     errors = sum(bool(row.get("error_type")) for row in rows)
-    parts = [_plural(len(rows), "call"), _plural(errors, "error"), format_cost(sum(costs) if costs else None)]
+    parts = [plural(len(rows), "call"), plural(errors, "error"), format_cost(sum(costs) if costs else None)]
     reasons = Counter(str(row.get("pricing_status") or "unknown") for row in rows if row.get("cost_usd") is None)
     if reasons:
         why = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-        parts.append(f"{sum(reasons.values())} without a price ({_clean(why)})")
+        parts.append(f"{sum(reasons.values())} without a price ({clean(why)})")
     return ", ".join(parts)
 
 
-def _plural(count: int, noun: str) -> str:
+def plural(count: int, noun: str) -> str:
+    """`1 call`, `2 calls`."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
 _NUMBER_COLUMNS: Final = (
-    _Column("input", lambda row: format_count(row.get("input_tokens")), "right"),
-    _Column("output", lambda row: format_count(row.get("output_tokens")), "right"),
-    _Column("cost", lambda row: format_cost(row.get("cost_usd")), "right"),
-    _Column("latency", lambda row: format_duration(row.get("duration_ms")), "right"),
-    _Column("TTFT", lambda row: format_duration(row.get("ttft_ms")), "right"),
+    Column("input", lambda row: format_count(row.get("input_tokens")), "right"),
+    Column("output", lambda row: format_count(row.get("output_tokens")), "right"),
+    Column("cost", lambda row: format_cost(row.get("cost_usd")), "right"),
+    Column("latency", lambda row: format_duration(row.get("duration_ms")), "right"),
+    Column("TTFT", lambda row: format_duration(row.get("ttft_ms")), "right"),
 )
 _REQUEST_COLUMNS: Final = (
-    _Column("time", lambda row: format_time(row["time"])),
-    _Column("operation", lambda row: _text(row, "operation")),
-    _Column("provider", lambda row: _text(row, "provider")),
-    _Column("model", _model, folds=True),
+    Column("time", lambda row: format_time(row["time"])),
+    Column("operation", lambda row: text_of(row, "operation")),
+    Column("provider", lambda row: text_of(row, "provider")),
+    Column("model", _model, folds=True),
     *_NUMBER_COLUMNS,
-    _Column("user", lambda row: _text(row, "user_id"), folds=True),
-    _Column("session path", lambda row: _text(row, "session_path"), folds=True),
-    _Column("status", _status, folds=True),
+    Column("user", lambda row: text_of(row, "user_id"), folds=True),
+    Column("session path", lambda row: text_of(row, "session_path"), folds=True),
+    Column("status", _status, folds=True),
 )
 _STACKED_COLUMNS: Final = (
-    _Column("time", lambda row: format_time(row["time"]).replace(" ", "\n")),
-    _Column(
+    Column("time", lambda row: format_time(row["time"]).replace(" ", "\n")),
+    Column(
         "operation provider\nmodel",
-        lambda row: f"{_text(row, 'operation')} {_text(row, 'provider')}\n{_model(row)}",
+        lambda row: f"{text_of(row, 'operation')} {text_of(row, 'provider')}\n{_model(row)}",
         folds=True,
     ),
     *_NUMBER_COLUMNS,
-    _Column("user\nsession path", lambda row: f"{_text(row, 'user_id')}\n{_text(row, 'session_path')}", folds=True),
-    _Column("status", _status, folds=True),
+    Column("user\nsession path", lambda row: f"{text_of(row, 'user_id')}\n{text_of(row, 'session_path')}", folds=True),
+    Column("status", _status, folds=True),
 )
 """The same in two lines a row."""
 
 _COUNT_COLUMNS: Final = (
-    _Column("calls", lambda row: format_count(row.get("requests")), "right"),
-    _Column("errors", lambda row: format_count(row.get("errors")), "right"),
-    _Column("un-\npriced", lambda row: format_count(row.get("unpriced")), "right"),
-    _Column("input", lambda row: format_count(row.get("input_tokens")), "right"),
-    _Column("output", lambda row: format_count(row.get("output_tokens")), "right"),
+    Column("calls", lambda row: format_count(row.get("requests")), "right"),
+    Column("errors", lambda row: format_count(row.get("errors")), "right"),
+    Column("un-\npriced", lambda row: format_count(row.get("unpriced")), "right"),
+    Column("input", lambda row: format_count(row.get("input_tokens")), "right"),
+    Column("output", lambda row: format_count(row.get("output_tokens")), "right"),
 )
-_COST: Final = _Column("cost", lambda row: format_cost(row.get("cost_usd")), "right")
-_P95: Final = _Column("p95\nlatency", lambda row: format_duration(row.get("p95_duration_ms")), "right")
-_TTFT: Final = _Column("avg\nTTFT", lambda row: format_duration(row.get("avg_ttft_ms")), "right")
+_COST: Final = Column("cost", lambda row: format_cost(row.get("cost_usd")), "right")
+_P95: Final = Column("p95\nlatency", lambda row: format_duration(row.get("p95_duration_ms")), "right")
+_TTFT: Final = Column("avg\nTTFT", lambda row: format_duration(row.get("avg_ttft_ms")), "right")
 _TOTAL_COLUMNS: Final = (
     *_COUNT_COLUMNS,
-    _Column("cached\ninput", lambda row: format_count(row.get("cache_read_tokens")), "right"),
+    Column("cached\ninput", lambda row: format_count(row.get("cache_read_tokens")), "right"),
     _COST,
-    _Column("avg\nlatency", lambda row: format_duration(row.get("avg_duration_ms")), "right"),
+    Column("avg\nlatency", lambda row: format_duration(row.get("avg_duration_ms")), "right"),
     _P95,
     _TTFT,
 )

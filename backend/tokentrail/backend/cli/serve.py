@@ -9,7 +9,7 @@ import sys
 from typing import Final
 
 from tokentrail.backend import config as settings
-from tokentrail.backend.app import Endpoints, StartError, new_event_loop, open_store, serve
+from tokentrail.backend.app import Endpoints, StartError, new_event_loop, open_store, serve, use_prices
 from tokentrail.backend.cli import flags
 
 NAME: Final = "serve"
@@ -27,6 +27,7 @@ def run(args: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         config = flags.read_config(args)
+        use_prices(config)
         store = open_store(config)
 
         def announce(endpoints: Endpoints, /) -> None:

@@ -1,20 +1,57 @@
-"""Dialects in order of priority: the first that matches a span reads it."""
+"""Dialects in order of priority: of what several say of a span, the first counts (`merge`).
 
+What users set by hand goes first, then what an instrumentation writes in its own words, then the conventions.
+"""
+
+from functools import lru_cache
 from typing import Final
 
-from tokentrail.backend.dialects._base import Dialect, Reading
-from tokentrail.backend.dialects.otel_genai import OtelGenAI
+from tokentrail.backend.dialects._base import Dialect
+from tokentrail.backend.dialects.kinds import BILLABLE
+from tokentrail.backend.dialects.merge import merge
+from tokentrail.backend.dialects.otel_genai import OtelGenAI, Tokentrail
+from tokentrail.backend.row import Row
 from tokentrail.backend.span import Span
+from tokentrail.semconv import genai
 
-DIALECTS: Final[tuple[Dialect, ...]] = (OtelGenAI(),)
+DIALECTS: Final[tuple[Dialect, ...]] = (Tokentrail(), OtelGenAI())
 
-
-def read(span: Span) -> Reading | None:
-    """The billable call that `span` is, in whatever dialect, or `None`."""
-    for dialect in DIALECTS:
-        if dialect.matches(span):
-            return dialect.read(span)
-    return None
+_SHAPES: Final = 4096
+"""Shapes of spans (their keys and scope) whose dialects are remembered."""
+_MAX_KEYS: Final = 200
+"""A span with more is looked at each time: its shape is likely its own, and would fill the memory."""
 
 
-__all__ = ["DIALECTS", "Dialect", "Reading", "read"]
+def read(span: Span) -> Row | None:
+    """The billable call that `span` is, in whatever dialects, or `None`."""
+    row = describe(span)
+    return row if row is not None and row.kind in BILLABLE else None
+
+
+def describe(span: Span) -> Row | None:
+    """What `span` is, in whatever dialects and of whatever kind: an agent, too, has a row here."""
+    if genai.DUPLICATE_OF in span.attributes:
+        return None  # another span, which is counted, stands for the same call
+    keys = tuple(span.attributes)
+    spoken = _spoken(keys, span.scope_name) if len(keys) <= _MAX_KEYS else _speakers(keys, span.scope_name)
+    if not spoken:
+        return None
+    rows = [row for dialect in spoken if (row := dialect.read(span)) is not None]
+    if not rows:
+        return None
+    row = merge(rows)
+    # A redirect (HTTP's class 3xx) is answered by another exchange, which has its own span.
+    redirected = row.status_code is not None and 300 <= row.status_code < 400
+    return None if redirected else row
+
+
+@lru_cache(maxsize=_SHAPES)
+def _spoken(keys: tuple[str, ...], scope: str) -> tuple[Dialect, ...]:
+    return _speakers(keys, scope)
+
+
+def _speakers(keys: tuple[str, ...], scope: str) -> tuple[Dialect, ...]:
+    return tuple(dialect for dialect in DIALECTS if dialect.matches(keys, scope))
+
+
+__all__ = ["DIALECTS", "Dialect", "describe", "read"]

@@ -1,21 +1,10 @@
 """What a dialect is: one producer's attribute vocabulary, read into the canonical row."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Protocol
 
 from tokentrail.backend.row import Row
 from tokentrail.backend.span import Span
-from tokentrail.semconv.cost import Call
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What a dialect made of one span."""
-
-    row: Row
-    """Complete but for the cost when `call` is set."""
-    call: Call | None
-    """What is to be priced, or `None` when the span tells its own cost (or why it has none) and keeps it."""
 
 
 class Dialect(Protocol):
@@ -23,8 +12,16 @@ class Dialect(Protocol):
 
     name: str
 
-    def matches(self, span: Span) -> bool:
-        """True when the span speaks this dialect. Cheap: it is asked of every span."""
+    def matches(self, keys: Sequence[str], scope: str) -> bool:
+        """True when a span with these attribute keys and instrumentation scope speaks it.
 
-    def read(self, span: Span) -> Reading | None:
-        """The span as a row, or `None` when it is not a billable model call. Raises nothing, whatever the values."""
+        Values do not count: the answer is remembered for spans of the same shape.
+        """
+
+    def read(self, span: Span) -> Row | None:
+        """What the span says in this dialect, or `None` for nothing. Raises nothing, whatever the values.
+
+        What it does not say stays empty, and another dialect that the span speaks may fill it in. `kind` tells what
+        the span is, also where nobody bills it (an agent, a tool). A row without a `pricing_status` is to be priced;
+        one with it tells its own cost, or why it has none.
+        """

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from tokentrail.backend.span import Attributes, Value
+from tokentrail.semconv.usage import NOT_A_COUNT
 
 _ABSENT: Final = frozenset({"", "null", "{}", "[]", "<REDACTED>", "__REDACTED__"})
 _DECIMAL: Final = re.compile(r"\d{1,18}(\.\d{1,18})?([eE][+-]?\d{1,2})?")
@@ -62,6 +63,30 @@ def as_whole(value: Value) -> int | None:
     if number is None or number < 0 or number > _MAX_WHOLE or not float(number).is_integer():
         return None
     return int(number)
+
+
+def count(attributes: Attributes, *names: str) -> int | None:
+    """The first of `names` that is a count, as `whole`; `NOT_A_COUNT` where they hold only numbers that are none.
+
+    Those are negative, a fraction or not finite: not the same as nothing, since what they stand for was used.
+    """
+    wrong = False
+    for name in names:
+        if (value := attributes.get(name)) is not None:
+            if (found := as_whole(value)) is not None:
+                return found
+            wrong = wrong or _is_number(value)
+    return NOT_A_COUNT if wrong else None
+
+
+def _is_number(value: Value) -> bool:
+    if isinstance(value, str):
+        try:
+            float(value)
+        except ValueError:
+            return False
+        return True
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def number(attributes: Attributes, *names: str) -> float | None:
@@ -122,6 +147,12 @@ def parse_json(value: str) -> object:
 def as_json(value: Value) -> str:
     """A nested value as compact JSON; bytes as base64, as OTLP writes them."""
     return json.dumps(plain(value), ensure_ascii=False, separators=(",", ":"))
+
+
+def written(value: object) -> str:
+    """Parsed JSON as compact JSON that is UTF-8: half of a surrogate pair, which JSON allows, becomes `?`."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def plain(value: Value) -> object:

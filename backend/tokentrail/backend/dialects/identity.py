@@ -1,41 +1,12 @@
 """Which call it is: operation, kind, provider. Framework names are not providers; then the host and the model tell."""
 
-import re
 from typing import Final
 
-from tokentrail.backend.dialects import coerce
+from tokentrail.backend.dialects import coerce, kinds
 from tokentrail.backend.span import Span
 from tokentrail.semconv import genai, providers
 
-LLM: Final = "llm"
-EMBEDDING: Final = "embedding"
-RERANK: Final = "rerank"
-MODERATION: Final = "moderation"
-RERANK_OPERATION: Final = "rerank"
-"""In use by several producers; the conventions have no such operation."""
-
-_KIND_OF: Final = {
-    genai.Operation.CHAT: LLM,
-    genai.Operation.TEXT_COMPLETION: LLM,
-    genai.Operation.GENERATE_CONTENT: LLM,
-    genai.Operation.EMBEDDINGS: EMBEDDING,
-    RERANK_OPERATION: RERANK,
-    genai.Operation.MODERATION: MODERATION,
-}
-"""The billable operations; everything else (agents, tools, workflows, retrieval) makes no row."""
-
-_SYNONYMS: Final = {
-    **dict.fromkeys(
-        (
-            *("completion", "acompletion", "generate", "responses", "aresponses", "anthropic_messages"),
-            *("llm_call", "call_llm"),
-        ),
-        genai.Operation.CHAT,
-    ),
-    **dict.fromkeys(("embedding", "aembedding"), genai.Operation.EMBEDDINGS),
-    "atext_completion": genai.Operation.TEXT_COMPLETION,
-    "arerank": RERANK_OPERATION,
-}
+_PROVIDER: Final = (genai.PROVIDER_NAME, genai.SYSTEM_OLD)
 _OLD_TOOL_MARKS: Final = ("gen_ai.tool.name", "gen_ai.tool.call.id")
 
 _NOT_PROVIDERS: Final = frozenset(
@@ -51,61 +22,41 @@ _GATEWAYS: Final = frozenset({providers.HELICONE, providers.PORTKEY, providers.V
 _AZURE_AT_ONE_HOST: Final = (providers.AZURE_INFERENCE, providers.AZURE_OPENAI)
 """Azure AI Foundry serves Azure OpenAI under a path of its own: then the sender knows better than the host tells."""
 
-_BEDROCK_MODEL: Final = re.compile(
-    r"arn:aws[a-z-]*:bedrock:.*|((us|eu|apac|global)\.)?(anthropic|amazon|meta|mistral|cohere|ai21|deepseek)\..+"
-)
-_FAMILIES: Final = (
-    (re.compile(r"gpt-|o\d|chatgpt-|text-embedding-(3|ada)"), providers.OPENAI),
-    (re.compile(r"claude"), providers.ANTHROPIC),
-    (re.compile(r"gemini"), providers.GCP),
-    (re.compile(r"mistral|mixtral|codestral"), providers.MISTRAL),
-    (re.compile(r"grok"), providers.X_AI),
-    (re.compile(r"deepseek"), providers.DEEPSEEK),
-    (re.compile(r"command"), providers.COHERE),
-)
-
 
 def operation(span: Span) -> str:
-    """The billable operation that the span is, or empty when it is none.
+    """The operation that the span is, empty when it does not say.
 
     Conventions before v1.28 had no operation attribute: then a request model that is not a tool's tells a model call,
     and the first word of the span's name which one.
     """
-    name = coerce.text(span.attributes, genai.OPERATION_NAME, "llm.request.type").strip().lower()
-    if name:
-        name = _SYNONYMS.get(name, name)
-        return name if name in _KIND_OF else ""
+    if name := coerce.text(span.attributes, genai.OPERATION_NAME, "llm.request.type"):
+        return kinds.operation_of(name)
     if any(mark in span.attributes for mark in _OLD_TOOL_MARKS) or genai.REQUEST_MODEL not in span.attributes:
         return ""
-    word = span.name.partition(" ")[0].lower()
-    word = _SYNONYMS.get(word, word)
-    return word if word in _KIND_OF else genai.Operation.CHAT
+    word = kinds.operation_of(span.name.partition(" ")[0])
+    return word if kinds.kind_of(word) in kinds.BILLABLE else genai.Operation.CHAT
 
 
-def kind(operation_name: str) -> str:
-    """`llm`, `embedding`, `rerank` or `moderation` for a billable operation."""
-    return _KIND_OF[operation_name]
+def operation_of_kind(span: Span, kind: str) -> str:
+    """The operation of a span whose kind is known: the one it names, where it is of that kind, else the kind's own."""
+    if coerce.text(span.attributes, genai.OPERATION_NAME) and kinds.kind_of(named := operation(span)) == kind:
+        return named
+    return kinds.OPERATION_OF.get(kind, "")
 
 
-def provider(span: Span, model: str) -> str:
+def provider(span: Span, model: str, *names: str, host: str = "", port: int | None = None) -> str:
     """The canonical provider: by the host where a table knows it, then by name, then by the model's family.
 
-    An SDK pointed at another vendor's host still reports its own vendor, so the host is asked first.
+    An SDK pointed at another vendor's host still reports its own vendor, so the host is asked first. `names` are
+    attributes that name the provider, in the order to ask; those of the conventions unless told otherwise. `host` and
+    `port` are those that a dialect tells in its own words, for spans without the conventions' address.
     """
-    host = coerce.text(span.attributes, genai.SERVER_ADDRESS)
-    of_host = providers.of_host(host, coerce.whole(span.attributes, genai.SERVER_PORT)) if host else None
-    named = coerce.text(span.attributes, genai.PROVIDER_NAME, genai.SYSTEM_OLD)
+    if address := coerce.text(span.attributes, genai.SERVER_ADDRESS):
+        host, port = address, coerce.whole(span.attributes, genai.SERVER_PORT)
+    of_host = providers.of_host(host, port) if host else None
+    named = coerce.text(span.attributes, *(names or _PROVIDER))
     if named.strip().lower() in _NOT_PROVIDERS:
         named = ""
     if of_host and not (named and of_host in _GATEWAYS) and (of_host, named) != _AZURE_AT_ONE_HOST:
         return of_host
-    return providers.canonical(named) if named else of_host or _of_model(model.lower())
-
-
-def _of_model(model: str) -> str:
-    if _BEDROCK_MODEL.fullmatch(model):
-        return providers.BEDROCK
-    vendor, slash, rest = model.partition("/")
-    if slash and rest:
-        return providers.canonical(vendor)
-    return next((name for pattern, name in _FAMILIES if pattern.match(model)), "")
+    return providers.canonical(named) if named else of_host or providers.of_model(model)

@@ -1,11 +1,12 @@
 """Token counts of `gen_ai.*` spans of every era, as inclusive totals."""
 
+from dataclasses import replace
 from typing import Final
 
 from tokentrail.backend.dialects import coerce
 from tokentrail.backend.span import Attributes
 from tokentrail.semconv import genai
-from tokentrail.semconv.usage import Usage
+from tokentrail.semconv.usage import NOT_A_COUNT, Usage
 
 _INPUT: Final = (genai.USAGE_INPUT_TOKENS, genai.USAGE_PROMPT_TOKENS_OLD)
 _OUTPUT: Final = (genai.USAGE_OUTPUT_TOKENS, genai.USAGE_COMPLETION_TOKENS_OLD)
@@ -41,32 +42,66 @@ _TOTAL: Final = ("gen_ai.usage.total_tokens", "llm.usage.total_tokens")
 """Never a source: it only tells whether the input includes the cache."""
 
 
-def read_usage(attributes: Attributes) -> Usage:
-    """The counts as totals. Aliases are alternatives, newest first; they are never added."""
-    input_tokens = coerce.whole(attributes, *_INPUT)
-    output_tokens = coerce.whole(attributes, *_OUTPUT)
-    cache_read = coerce.whole(attributes, *_CACHE_READ)
-    cache_write = coerce.whole(attributes, *_CACHE_WRITE)
-    reasoning = coerce.whole(attributes, *_REASONING)
-    total = coerce.whole(attributes, *_TOTAL)
-    cache = (cache_read or 0) + (cache_write or 0)
-    if _cache_is_apart(input_tokens, output_tokens, cache, total):
-        input_tokens = (input_tokens or 0) + cache
-    if output_tokens is not None and reasoning is not None and reasoning > output_tokens:
-        output_tokens += reasoning
-    return Usage(
-        input_tokens=input_tokens,
-        output_tokens=output_tokens,
-        cache_read_tokens=cache_read,
-        cache_write_tokens=cache_write,
-        cache_write_1h_tokens=coerce.whole(attributes, genai.USAGE_CACHE_WRITE_1H_INPUT_TOKENS),
-        reasoning_tokens=reasoning,
-        audio_input_tokens=coerce.whole(attributes, genai.USAGE_AUDIO_INPUT_TOKENS),
-        audio_output_tokens=coerce.whole(attributes, genai.USAGE_AUDIO_OUTPUT_TOKENS),
-        audio_cache_read_tokens=coerce.whole(attributes, genai.USAGE_AUDIO_CACHE_READ_INPUT_TOKENS),
-        image_input_tokens=coerce.whole(attributes, genai.USAGE_IMAGE_INPUT_TOKENS),
-        image_output_tokens=coerce.whole(attributes, genai.USAGE_IMAGE_OUTPUT_TOKENS),
+def read_usage(attributes: Attributes, *, cache_apart: bool | None = None) -> Usage:
+    """The counts as totals. Aliases are alternatives, newest first; they are never added.
+
+    `cache_apart` is as in `as_totals`.
+    """
+    told = Usage(
+        input_tokens=coerce.count(attributes, *_INPUT),
+        output_tokens=coerce.count(attributes, *_OUTPUT),
+        cache_read_tokens=coerce.count(attributes, *_CACHE_READ),
+        cache_write_tokens=coerce.count(attributes, *_CACHE_WRITE),
+        cache_write_1h_tokens=coerce.count(attributes, genai.USAGE_CACHE_WRITE_1H_INPUT_TOKENS),
+        reasoning_tokens=coerce.count(attributes, *_REASONING),
+        audio_input_tokens=coerce.count(attributes, genai.USAGE_AUDIO_INPUT_TOKENS),
+        audio_output_tokens=coerce.count(attributes, genai.USAGE_AUDIO_OUTPUT_TOKENS),
+        audio_cache_read_tokens=coerce.count(attributes, genai.USAGE_AUDIO_CACHE_READ_INPUT_TOKENS),
+        image_input_tokens=coerce.count(attributes, genai.USAGE_IMAGE_INPUT_TOKENS),
+        image_output_tokens=coerce.count(attributes, genai.USAGE_IMAGE_OUTPUT_TOKENS),
     )
+    if attributes.get(genai.USAGE_STATUS) == genai.USAGE_INVALID:
+        return _invalid(told)
+    return as_totals(told, coerce.whole(attributes, *_TOTAL), cache_apart=cache_apart)
+
+
+def as_totals(told: Usage, total: int | None = None, *, cache_apart: bool | None = None) -> Usage:
+    """`told` with inclusive totals, as the conventions have them.
+
+    `total` is the sum that the sender tells: never a source, but it shows what is inside what. `cache_apart` is true
+    for a dialect whose input is known to leave the cache out, and false for one known to include it. A usage with
+    wrong numbers stays as it is, to be found invalid.
+    """
+    counts = (told.input_tokens, told.output_tokens, told.cache_read_tokens, told.cache_write_tokens)
+    if NOT_A_COUNT in counts or told.reasoning_tokens == NOT_A_COUNT:
+        return told
+    input_tokens, output_tokens, reasoning = told.input_tokens, told.output_tokens, told.reasoning_tokens
+    cache = (told.cache_read_tokens or 0) + (told.cache_write_tokens or 0)
+    if cache_apart is None:
+        cache_apart = _cache_is_apart(input_tokens, output_tokens, cache, total)
+    if cache_apart and cache:
+        input_tokens = (input_tokens or 0) + cache
+    if reasoning and output_tokens is not None:
+        beside = total is not None and total == (input_tokens or 0) + output_tokens + reasoning
+        if beside or reasoning > output_tokens:
+            output_tokens += reasoning
+    if (input_tokens, output_tokens) == (told.input_tokens, told.output_tokens):
+        return told
+    return replace(told, input_tokens=input_tokens, output_tokens=output_tokens)
+
+
+def _invalid(usage: Usage) -> Usage:
+    """`usage`, of which its sender knows that it is invalid, as one that shows it: a count that was none was not sent.
+
+    Which of those that are absent it was does not matter: such a usage has no price, and what is left of it no total.
+    """
+    if usage.problem() is not None:
+        return usage
+    if usage.input_tokens is None:
+        return replace(usage, input_tokens=NOT_A_COUNT)
+    if usage.output_tokens is None:
+        return replace(usage, output_tokens=NOT_A_COUNT)
+    return replace(usage, cache_read_tokens=NOT_A_COUNT)
 
 
 def _cache_is_apart(input_tokens: int | None, output_tokens: int | None, cache: int, total: int | None) -> bool:

@@ -2,67 +2,63 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from operator import attrgetter
+from typing import Final
 
 from tokentrail.backend import dialects
-from tokentrail.backend.dialects.reported_cost import usd
+from tokentrail.backend.ingest.price import priced
 from tokentrail.backend.row import Row
 from tokentrail.backend.span import Span
 from tokentrail.semconv import cost
 from tokentrail.semconv.usage import MAX_TOKENS
 
+_COUNTS: Final = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+    "cache_write_1h_tokens",
+    "audio_input_tokens",
+    "audio_output_tokens",
+    "audio_cache_read_tokens",
+    "image_input_tokens",
+    "image_output_tokens",
+)
+_LOOKED_UP_AGAIN: Final = frozenset(
+    {cost.Reason.UNKNOWN_PROVIDER, cost.Reason.UNKNOWN_MODEL, cost.Reason.SELF_HOSTED, cost.Reason.INTERNAL}
+)
+"""What a sender had no price for may have one here: in a price file, or in a later list."""
+_counts: Final = attrgetter(*_COUNTS)
+
 
 def normalise(spans: Iterable[Span]) -> list[Row]:
     """One row per billable call among `spans`, in their order."""
-    return [_priced(reading) for span in spans if (reading := dialects.read(span)) is not None]
+    return [_complete(row) for span in spans if (row := dialects.read(span)) is not None]
 
 
-def _priced(reading: dialects.Reading) -> Row:
-    row = reading.row
-    if reading.call is not None:
-        row = _with_cost(row, reading.call)
+def _complete(row: Row) -> Row:
+    if not row.pricing_status:
+        row = priced(row)
+    elif row.pricing_status in _LOOKED_UP_AGAIN:
+        row = _looked_up_again(row)
     return _without_absurd_counts(row)
 
 
-def _with_cost(row: Row, call: cost.Call) -> Row:
-    result = cost.price(call)
-    if isinstance(result, cost.Unpriced):
-        # A failed call without usage has used nothing: that it has no cost is no gap in the price list.
-        failed = row.is_error and call.usage.is_empty
-        return replace(row, pricing_status=str(cost.Reason.FAILED if failed else result.reason))
-    total = usd(result.total_usd)
-    if total is None:
-        return replace(row, pricing_status=str(cost.Reason.INVALID_USAGE))
-    components = {name: amount for name, exact in result.components.items() if (amount := usd(exact))}
-    if components:
-        # Each is rounded to what a row can hold; the total is what the row's components add up to.
-        total = usd(sum(components.values()))
-    return replace(
-        row,
-        cost_usd=total,
-        cost_components=components,
-        cost_source=str(result.source),
-        pricing_status=cost.PRICED,
-        price_version=result.version,
-        price_entry=result.entry,
-        pricing_tier=result.tier,
-        pricing_assumptions=result.assumptions,
-    )
+def _looked_up_again(row: Row) -> Row:
+    """`row`, for which its sender knew no price, with one of ours; what is self-hosted has only a user's own."""
+    ours = priced(row)
+    found = ours.pricing_status == cost.PRICED
+    if row.pricing_status == cost.Reason.SELF_HOSTED:
+        found = found and ours.cost_source == cost.Source.USER
+    return ours if found else row
 
 
 def _without_absurd_counts(row: Row) -> Row:
     """A count that no call can have would drown every sum it is in: it is dropped, the row stays."""
-    counts = (row.input_tokens, row.output_tokens, row.cache_read_tokens, row.cache_write_tokens, row.reasoning_tokens)
-    if all(count is None or count <= MAX_TOKENS for count in counts):
-        return row
-    return replace(
-        row,
-        input_tokens=_sane(row.input_tokens),
-        output_tokens=_sane(row.output_tokens),
-        cache_read_tokens=_sane(row.cache_read_tokens),
-        cache_write_tokens=_sane(row.cache_write_tokens),
-        reasoning_tokens=_sane(row.reasoning_tokens),
-    )
+    absurd = {name: None for name, count in zip(_COUNTS, _counts(row), strict=True) if not _is_sane(count)}
+    return replace(row, **absurd) if absurd else row  # type: ignore[arg-type]  # the names are those of counts
 
 
-def _sane(count: int | None) -> int | None:
-    return None if count is not None and count > MAX_TOKENS else count
+def _is_sane(count: int | None) -> bool:
+    return count is None or 0 <= count <= MAX_TOKENS

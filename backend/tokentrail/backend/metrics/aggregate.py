@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TypeAlias
 
+from tokentrail.backend.correction import Correction
 from tokentrail.backend.row import Row
 from tokentrail.semconv import cost, metrics
 
@@ -34,15 +35,41 @@ def aggregate(rows: Iterable[Row]) -> dict[CallLabels, Sums]:
     """`rows` by their labels."""
     by_labels: dict[CallLabels, Sums] = {}
     for row in rows:
-        labels = (
-            label(row.service),
-            label(row.environment),
-            label(row.operation),
-            label(row.provider),
-            label(row.request_model),
-        )
-        _add(by_labels.setdefault(labels, Sums()), row)
+        _add(by_labels.setdefault(_labels(row), Sums()), row)
     return by_labels
+
+
+@dataclass(slots=True)
+class Corrected:
+    """What the corrections of one label set add up to; an amount of either direction is positive."""
+
+    calls: int = 0
+    increase_usd: Decimal = Decimal(0)
+    decrease_usd: Decimal = Decimal(0)
+
+
+def corrected(corrections: Iterable[Correction]) -> dict[CallLabels, Corrected]:
+    """`corrections` by the labels of their calls; one that had no cost goes up by all of its new one."""
+    by_labels: dict[CallLabels, Corrected] = {}
+    for each in corrections:
+        sums = by_labels.setdefault(_labels(each.old), Corrected())
+        difference = (each.new.cost_usd or Decimal(0)) - (each.old.cost_usd or Decimal(0))
+        sums.calls += 1
+        if difference > 0:
+            sums.increase_usd += difference
+        else:
+            sums.decrease_usd -= difference
+    return by_labels
+
+
+def _labels(row: Row) -> CallLabels:
+    return (
+        label(row.service),
+        label(row.environment),
+        label(row.operation),
+        label(row.provider),
+        label(row.request_model),
+    )
 
 
 def label(value: str) -> str:

@@ -1,10 +1,11 @@
-"""Metrics of model calls. One writer (the committer's thread), any number of scrapes."""
+"""Metrics of model calls. One writer (the committer's thread), another for corrections, any number of scrapes."""
 
 from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter
 
-from tokentrail.backend.metrics.aggregate import CallLabels, Sums, aggregate
+from tokentrail.backend.correction import Correction
+from tokentrail.backend.metrics.aggregate import CallLabels, Sums, aggregate, corrected
 from tokentrail.backend.metrics.capped import CappedCounter, CappedHistogram
 from tokentrail.backend.row import Row
 from tokentrail.semconv import metrics
@@ -32,6 +33,8 @@ class CallMetrics:
         )
         self._cost = counter(metrics.COST, "Cost of priced model calls, USD.")
         self._unpriced = counter(metrics.UNPRICED, "Model calls without a cost.", metrics.REASON)
+        self._correction = counter(metrics.COST_CORRECTION, "Corrections of stored costs, USD.", metrics.DIRECTION)
+        self._corrected = counter(metrics.CORRECTED, "Model calls whose stored cost was corrected.")
         self._duration = histogram(metrics.REQUEST_DURATION, "Duration of model calls.", metrics.OUTCOME)
         self._first_token = histogram(metrics.TIME_TO_FIRST_TOKEN, "Time to the first token of streamed calls.")
         self._first_chunk = histogram(metrics.TIME_TO_FIRST_CHUNK, "Time to the first chunk of streamed calls.")
@@ -43,6 +46,16 @@ class CallMetrics:
         self._late.inc(len(rows) - len(current))
         for labels, sums in aggregate(current).items():
             self._add(labels, sums)
+
+    def corrected(self, corrections: Sequence[Correction]) -> None:
+        """Count `corrections`, which are stored. Beside `record`, but not twice at once.
+
+        The counters of cost stay as they are: they say what was counted when it happened.
+        """
+        for labels, sums in corrected(corrections).items():
+            self._corrected.add(labels, sums.calls)
+            self._correction.add((*labels, metrics.INCREASE), float(sums.increase_usd))
+            self._correction.add((*labels, metrics.DECREASE), float(sums.decrease_usd))
 
     def _add(self, labels: CallLabels, sums: Sums) -> None:
         for outcome, durations in sums.durations.items():

@@ -41,6 +41,15 @@ class OwnMetrics:
         ):
             Gauge(name, documentation, registry=self._registry).set_function(read)
 
+    def watch_price_file(self, loaded: Callable[[], bool], loaded_at_s: Callable[[], float]) -> None:
+        """Show whether the price file is in force, read at every scrape. Call once, where there is one."""
+        Gauge(
+            metrics.PRICE_FILE_LOADED, "Whether the price file as it is now is in force.", registry=self._registry
+        ).set_function(lambda: float(loaded()))
+        Gauge(
+            metrics.PRICE_FILE_TIMESTAMP, "When the price file in force was read.", registry=self._registry
+        ).set_function(loaded_at_s)
+
     def received(self, spans: int, rejected: Mapping[str, int]) -> None:
         """Count a decoded request of `spans` spans, of which `rejected` (by reason) cannot be stored."""
         self._received.inc(spans)

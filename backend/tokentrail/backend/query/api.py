@@ -1,4 +1,4 @@
-"""The HTTP API for reading: `/api/requests` and `/api/totals`. Knows no server: parameters in, a response out.
+"""The HTTP API: `/api/requests`, `/api/totals` and `/api/unpriced` for reading, `/api/reprice`. Knows no server.
 
 Answers are newline-delimited JSON, one object a line; errors are one JSON object with `error`, and for a bad parameter
 its name as `parameter` and what would be right as `allowed`.
@@ -10,15 +10,19 @@ from dataclasses import dataclass
 from typing import Final
 
 from tokentrail.backend.query import filter as filters
-from tokentrail.backend.query import sql
-from tokentrail.backend.query.errors import QueryError
+from tokentrail.backend.query import sql, unpriced
+from tokentrail.backend.query.errors import QueryError, RefusedError
 from tokentrail.backend.query.record import dump, read
+from tokentrail.backend.query.reprice import Corrected, Repricer
 from tokentrail.backend.store import Store, StoreError, StoreUnavailable
 
 DEFAULT_LIMIT: Final = 100
 """Calls that `/api/requests` shows unless told otherwise."""
 MAX_LIMIT: Final = 10_000
 """Calls that it shows at most; `until` leads to earlier ones."""
+
+CHANGES: Final = "/api/reprice"
+"""The one path that takes POST."""
 
 NDJSON: Final = "application/x-ndjson"
 JSON: Final = "application/json"
@@ -34,25 +38,42 @@ class Response:
 
 
 class Api:
-    """The API over a store. Thread-safe where the store is; `now_ns` is the clock that relative times count from."""
+    """The API over a store. Thread-safe where the store is; `now_ns` is the clock that relative times count from.
 
-    def __init__(self, store: Store, now_ns: Callable[[], int] = time.time_ns) -> None:
+    `on_corrected` is told of the costs that were corrected.
+    """
+
+    def __init__(
+        self, store: Store, now_ns: Callable[[], int] = time.time_ns, on_corrected: Corrected = lambda corrections: None
+    ) -> None:
         self._store = store
         self._now_ns = now_ns
+        self._repricer = Repricer(store, now_ns, on_corrected)
         self._endpoints: Final[Mapping[str, Callable[[dict[str, str]], Iterable[Mapping[str, object]]]]] = {
             "/api/requests": self._requests,
             "/api/totals": self._totals,
+            "/api/unpriced": self._unpriced,
+            CHANGES: lambda params: (self._repricer.preview(params),),
         }
 
-    def handle(self, path: str, params: Mapping[str, str]) -> Response:
-        """Answer GET `path` with query parameters `params`. Never raises for what a client sends."""
+    def handle(self, path: str, params: Mapping[str, str], *, change: bool = False) -> Response:
+        """Answer `path` with query parameters `params`: GET, or POST when it is to `change` what is stored.
+
+        Never raises for what a client sends.
+        """
         endpoint = self._endpoints.get(path.rstrip("/"))
         if endpoint is None:
             return _error(404, f"there is nothing at {path}", allowed=tuple(self._endpoints))
+        if change:
+            if path.rstrip("/") != CHANGES:
+                return _error(405, f"{path} is for reading: use GET")
+            endpoint = self._reprice
         try:
             objects = endpoint(dict(params))
         except QueryError as error:
             return _error(400, error.message, parameter=error.parameter, allowed=error.allowed)
+        except RefusedError as error:
+            return _error(409, str(error))
         except StoreUnavailable as error:
             return _error(503, str(error))
         except StoreError as error:
@@ -72,6 +93,14 @@ class Api:
             return self._store.query(*sql.totals(condition))
         rows = self._store.query(*sql.totals_by(by, condition))
         return ({by if name == "key" else name: value for name, value in row.items()} for row in rows)
+
+    def _unpriced(self, params: dict[str, str]) -> Iterable[Mapping[str, object]]:
+        failed = _flag("failed", params.pop("failed", "0"))
+        condition = self._condition(params, "failed")
+        return map(unpriced.read, self._store.query(*sql.unpriced(condition, failed=failed)))
+
+    def _reprice(self, params: dict[str, str]) -> Iterable[Mapping[str, object]]:
+        return (self._repricer.apply(params),)
 
     def _condition(self, params: Mapping[str, str], *own: str) -> filters.Condition:
         """The filters in `params`; `own` are the parameters of the endpoint beside them."""

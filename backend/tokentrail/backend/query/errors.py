@@ -1,6 +1,7 @@
 """What can be wrong with a question.
 
-QueryError   a parameter that the API does not know or cannot read
+QueryError     a parameter that the API does not know or cannot read
+RefusedError   a change that cannot be made as things are now
 """
 
 from collections.abc import Sequence
@@ -15,3 +16,7 @@ class QueryError(Exception):
         self.message = message
         self.allowed = tuple(allowed)
         """The values, or names, that would have been right, where they can be listed."""
+
+
+class RefusedError(Exception):
+    """What is asked for cannot be done as things are now; nothing was changed. The message says what to do."""

@@ -70,9 +70,9 @@ def _part(name: str, value: str, slot: str, now_ns: int) -> tuple[str, Mapping[s
         case "status":
             return _status(value), {}
         case "since":
-            return f"Timestamp >= fromUnixTimestamp64Nano({{{slot}:Int64}})", {slot: _time(name, value, now_ns)}
+            return f"Timestamp >= fromUnixTimestamp64Nano({{{slot}:Int64}})", {slot: time(name, value, now_ns)}
         case "until":
-            return f"Timestamp < fromUnixTimestamp64Nano({{{slot}:Int64}})", {slot: _time(name, value, now_ns)}
+            return f"Timestamp < fromUnixTimestamp64Nano({{{slot}:Int64}})", {slot: time(name, value, now_ns)}
     if column := COLUMNS.get(name):
         return f"{column} = {text}", {slot: value}
     raise QueryError(name, f"unknown parameter {name!r}", FILTERS)
@@ -112,7 +112,8 @@ def _status(value: str) -> str:
     return "ErrorType = ''" if value == "ok" else "ErrorType != ''"
 
 
-def _time(name: str, value: str, now_ns: int) -> int:
+def time(name: str, value: str, now_ns: int) -> int:
+    """The moment that parameter `name` names, nanoseconds since the epoch. Raises `QueryError`."""
     try:
         # The column ends in 2262; a later bound means the same.
         return min(moment.parse(value, now_ns), 2**63 - 1)

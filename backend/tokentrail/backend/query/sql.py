@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from tokentrail.backend.query.errors import QueryError
-from tokentrail.backend.query.filter import COLUMNS, PROPERTY, Condition, property_key, property_value
+from tokentrail.backend.query.filter import COLUMNS, MODEL, PROPERTY, Condition, property_key, property_value
 from tokentrail.backend.query.record import CONTENT, FIELDS
 from tokentrail.backend.store.rows import column_name
 
@@ -19,17 +19,44 @@ MAX_GROUPS: Final = 10_000
 _TOTALS: Final = """
     count() AS requests,
     countIf(ErrorType != '') AS errors,
+    countIf(CostUsd IS NOT NULL) AS priced,
     countIf(CostUsd IS NULL AND PricingStatus != 'failed') AS unpriced,
     sum(toUInt128(InputTokens)) AS input_tokens,
     sum(toUInt128(OutputTokens)) AS output_tokens,
     sum(toUInt128(CacheReadTokens)) AS cache_read_tokens,
     sum(CostUsd) AS cost_usd,
+    sumMap(CostComponents) AS cost_components,
+    sumMapIf(map(CostSource, assumeNotNull(CostUsd)), CostUsd IS NOT NULL) AS cost_sources,
+    sumIf(CostUsd, notEmpty(PricingAssumptions)) AS assumed_cost_usd,
+    sumMapIf(
+        mapFromArrays(
+            arrayDistinct(PricingAssumptions),
+            arrayMap(_ -> assumeNotNull(CostUsd), arrayDistinct(PricingAssumptions))
+        ),
+        CostUsd IS NOT NULL
+    ) AS cost_assumptions,
     round(avg(DurationNs) / 1e6, 6) AS avg_duration_ms,
     quantileExactOrNull(0.95)(DurationNs) / 1e6 AS p95_duration_ms,
     round(avg(TtftNs) / 1e6, 6) AS avg_ttft_ms
 """.strip()
 """A call that failed before it used anything has no cost either, and is no gap in the price list: it is not unpriced.
-Tokens are summed wide, so that no row can make a sum start again at 0; an empty sum is NULL: nothing was told."""
+Tokens are summed wide, so that no row can make a sum start again at 0; an empty sum is NULL: nothing was told.
+Components add up to the cost but for calls of which only a total was reported; a call counts under each of its
+assumptions."""
+
+_UNPRICED: Final = f"""
+    PricingStatus AS reason,
+    Provider AS provider,
+    if(PricingModel != '', PricingModel, {MODEL}) AS model,
+    ServerAddress AS server_address,
+    count() AS requests,
+    sum(toUInt128(InputTokens)) AS input_tokens,
+    sum(toUInt128(OutputTokens)) AS output_tokens,
+    sum(toUInt128(CacheReadTokens)) AS cache_read_tokens,
+    sum(toUInt128(CacheWriteTokens)) AS cache_write_tokens,
+    toUnixTimestamp64Nano(min(Timestamp)) AS first_ns,
+    toUnixTimestamp64Nano(max(Timestamp)) AS last_ns
+""".strip()
 
 Statement = tuple[str, Mapping[str, object]]
 
@@ -56,6 +83,20 @@ def totals_by(by: str, condition: Condition) -> Statement:
     expression, parameters = _group(by)
     tail = f"GROUP BY key ORDER BY cost_usd DESC NULLS LAST, requests DESC, key LIMIT {MAX_GROUPS}"
     return _select(f"{expression} AS key, {_TOTALS}", condition, tail), {**condition.parameters, **parameters}
+
+
+def unpriced(condition: Condition, *, failed: bool) -> Statement:
+    """A row for each kind of call without a cost, the most frequent first; with `failed`, those that used nothing too.
+
+    The model is the one that a price would be looked up for first.
+    """
+    gap = "CostUsd IS NULL" if failed else "CostUsd IS NULL AND PricingStatus != 'failed'"
+    without = Condition(f"({condition.sql}) AND {gap}", condition.parameters)
+    tail = (
+        "GROUP BY reason, provider, model, server_address "
+        f"ORDER BY requests DESC, reason, provider, model, server_address LIMIT {MAX_GROUPS}"
+    )
+    return _select(_UNPRICED, without, tail), without.parameters
 
 
 def _select(columns: str, condition: Condition, tail: str = "") -> str:

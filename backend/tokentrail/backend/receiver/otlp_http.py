@@ -4,10 +4,15 @@
     GET  /metrics                     for Prometheus
     GET  /healthz  /readyz            the process lives; it can store spans
     GET  /api/...                     the query API
+    POST /api/reprice                 changes costs that are stored; with the header `Tokentrail-Confirm: reprice`
     GET  /                            what this is
 
 https://opentelemetry.io/docs/specs/otlp/#otlphttp. Errors of `/v1/...` are a `google.rpc.Status` in the request's
 encoding; all others are plain text.
+
+There are no keys yet, so a browser on this machine must not be made a way in. A page of another site cannot send the
+header: a browser asks first whether it may (CORS), and nothing here says yes. A name that was made to point here (DNS
+rebinding) comes as the Host header, and `/api` answers to names of this machine only.
 """
 
 import asyncio
@@ -16,8 +21,9 @@ import math
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
+from tokentrail.backend.config import is_loopback
 from tokentrail.backend.ingest.pipeline import Pipeline
 from tokentrail.backend.metrics.own import OwnMetrics
 from tokentrail.backend.receiver.answer import Answer, RpcCode, UnsupportedMediaError, answer_to
@@ -34,6 +40,9 @@ _TRANSPORT: Final = "http"
 _TEXT: Final = "text/plain; charset=utf-8"
 _LATER: Final = {"/v1/logs": "OTEL_LOGS_EXPORTER", "/v1/metrics": "OTEL_METRICS_EXPORTER"}
 _API: Final = "/api/"
+_REPRICE: Final = "/api/reprice"
+_CONFIRM: Final = b"tokentrail-confirm"
+"""The header that a change must carry, with the last part of its path as value."""
 _INLINE_GUNZIP_BYTES: Final = 16 * 1024
 """Up to here decompressing on the event loop is cheaper than handing it to a thread."""
 _HOME: Final = """Tokentrail backend
@@ -41,9 +50,17 @@ _HOME: Final = """Tokentrail backend
 POST /v1/traces    OTLP/HTTP: set OTEL_EXPORTER_OTLP_ENDPOINT to this address
 GET  /api/requests model calls, newest first, one JSON object a line
 GET  /api/totals   their totals
+GET  /api/unpriced calls without a price, and why
+GET  /api/reprice  what they would cost by the price lists of now
 GET  /metrics      for Prometheus
 GET  /healthz      the process is alive
 GET  /readyz       it can store spans
+"""
+_UNCONFIRMED: Final = b"A POST changes what is stored: confirm it with the header Tokentrail-Confirm: reprice\n"
+_OTHER_HOST: Final = """The Host header of this request is no name of this machine.
+
+The API answers to localhost, 127.0.0.1 and [::1] only, as long as there are no keys: otherwise any web site could have
+your browser read it, under a name that it points here.
 """
 
 
@@ -73,6 +90,8 @@ class Pages:
     """Why no span can be stored now, `None` when it can."""
     api: Callable[[str, Mapping[str, str]], ApiResponse]
     """The query API's answer to a path and its parameters."""
+    change: Callable[[str, Mapping[str, str]], ApiResponse]
+    """The same for a POST, which changes what is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +158,9 @@ class HttpApp:
         path = scope["path"]
         if variable := _LATER.get(path):
             return _not_accepted_yet(path, variable, _content_type(dict(scope["headers"])))
-        known = path in ("/", "/healthz", "/readyz", "/metrics") or path.startswith(_API)
+        if path.startswith(_API):
+            return await self._api(scope, path)
+        known = path in ("/", "/healthz", "/readyz", "/metrics")
         if known and scope["method"] not in ("GET", "HEAD"):
             return _wrong_method("GET, HEAD")
         if path == "/":
@@ -152,11 +173,30 @@ class HttpApp:
         if path == "/metrics":
             accept = dict(scope["headers"]).get(b"accept", b"").decode("latin-1")
             return _Reply(200, *await asyncio.to_thread(self._pages.metrics, accept))
-        if path.startswith(_API):
-            parameters = dict(parse_qsl(scope["query_string"].decode("utf-8", "replace"), keep_blank_values=True))
-            answer = await asyncio.to_thread(self._pages.api, path, parameters)
-            return _Reply(answer.status, answer.body, answer.content_type)
         return _Reply(404, f"There is nothing at {path}. GET / says what there is.\n".encode("utf-8", "replace"))
+
+    async def _api(self, scope: Scope, path: str) -> _Reply:
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        if not _is_for_this_machine(headers):
+            return _Reply(403, _OTHER_HOST.encode())
+        methods = "GET, HEAD, POST" if path == _REPRICE else "GET, HEAD"
+        if scope["method"] not in methods.split(", "):
+            return _wrong_method(methods)
+        change = scope["method"] == "POST"
+        if change and headers.get(_CONFIRM, b"").strip() != path.rpartition("/")[2].encode():
+            return _Reply(403, _UNCONFIRMED)
+        parameters = dict(parse_qsl(scope["query_string"].decode("utf-8", "replace"), keep_blank_values=True))
+        answer = await asyncio.to_thread(self._pages.change if change else self._pages.api, path, parameters)
+        return _Reply(answer.status, answer.body, answer.content_type)
+
+
+def _is_for_this_machine(headers: Mapping[bytes, bytes]) -> bool:
+    """True when the Host header names this machine, whatever the port: tunnels have one of their own."""
+    try:
+        host = urlsplit("//" + headers.get(b"host", b"").decode("latin-1").strip()).hostname
+    except ValueError:
+        return False
+    return host is not None and is_loopback(host.removesuffix("."))
 
 
 def _content_type(headers: Mapping[bytes, bytes]) -> str:

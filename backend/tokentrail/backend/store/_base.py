@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from tokentrail.backend.correction import Correction
 from tokentrail.backend.row import Row
 from tokentrail.backend.span import Span
 
@@ -17,6 +18,16 @@ class Store(Protocol):
         """Store spans and their rows; when it returns they survive a crash of the process and of the machine.
 
         Raises `StoreUnavailable` when trying again later may help, `StoreError` when it will not.
+        """
+
+    def correct(self, corrections: Sequence[Correction], run: str, at_ns: int) -> None:
+        """Put `corrections` on record as `run`, a name never used before, made at `at_ns`; then change the rows.
+
+        On record means: durable in `cost_corrections` before the first row changes. What a crash interrupts is finished
+        at the next `migrate` or `correct`. Rows are changed whole, only those that still have the old cost, and by
+        their time, trace id and span id: all rows of a span must have the same correction. One at a time, others wait;
+        inserts and queries go on meanwhile. Raises as `insert` does; then some rows may be changed, and the others
+        will be, as after a crash.
         """
 
     def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, object]]:

@@ -213,7 +213,7 @@ def _pricing_status(row: Row) -> str:
 
 def column_name(field: str) -> str:
     """The column that holds a field of `Row`."""
-    return "Timestamp" if field == "time_ns" else field.title().replace("_", "")
+    return "Timestamp" if field == "time_ns" else "".join(word.capitalize() for word in field.split("_"))
 
 
 ROW_COLUMNS: Final[tuple[Column[Row], ...]] = (
@@ -223,6 +223,9 @@ ROW_COLUMNS: Final[tuple[Column[Row], ...]] = (
     column("DurationNs", native.UINT64, lambda row: min(max(row.duration_ns, 0), _MAX_UINT64)),
     *map(_text, ("response_id", "request_id", "conversation_id")),
     *map(_count, ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")),
+    *map(_count, ("cache_write_1h_tokens", "audio_input_tokens", "audio_output_tokens", "audio_cache_read_tokens")),
+    *map(_count, ("image_input_tokens", "image_output_tokens")),
+    *map(_text, ("service_tier", "pricing_model")),
     column("CostUsd", native.nullable(_USD, Decimal()), _cost_usd),
     column("CostComponents", native.mapping(native.STRING, _USD), _components),
     _text("cost_source"),
@@ -238,6 +241,7 @@ ROW_COLUMNS: Final[tuple[Column[Row], ...]] = (
     column("FinishReasons", _TEXTS, lambda row: row.finish_reasons),
     *map(_text, ("user_id", "session_id", "session_name", "session_path")),
     column("Properties", _TEXT_MAP, lambda row: row.properties),
+    column("Tags", _TEXTS, lambda row: row.tags),
     *map(_text, ("prompt_name", "prompt_version")),
     *map(_count, ("ratelimit_limit_requests", "ratelimit_remaining_requests")),
     *map(_count, ("ratelimit_limit_tokens", "ratelimit_remaining_tokens")),

@@ -16,8 +16,8 @@ from typing import Final
 from tokentrail.instrumentation.framing._base import Event
 from tokentrail.instrumentation.wire._base import ProviderError
 from tokentrail.instrumentation.wire._errors import read_error
-from tokentrail.instrumentation.wire._json import Json, integer, mapping, parse, sequence, text
-from tokentrail.semconv.usage import Usage
+from tokentrail.instrumentation.wire._json import Json, count, first_count, mapping, parse, sequence, text, total_count
+from tokentrail.semconv.usage import NOT_A_COUNT, Usage
 
 METRICS: Final = "amazon-bedrock-invocationMetrics"
 _PREFIX: Final = "x-amzn-bedrock-"
@@ -79,15 +79,15 @@ def read_body_error(body: Json) -> ProviderError | None:
 def read_usage(usage: Json) -> Usage:
     """The usage of Converse, and of Nova, which has other names for the cache."""
     hour = [
-        integer(item.get("inputTokens"))
+        count(item.get("inputTokens"))
         for item in map(mapping, sequence(usage.get("cacheDetails")))
         if item.get("ttl") == "1h"
     ]
     return _total(
-        integer(usage.get("inputTokens")),
-        integer(usage.get("outputTokens")),
-        _either(usage, "cacheReadInputTokens", "cacheReadInputTokenCount"),
-        _either(usage, "cacheWriteInputTokens", "cacheWriteInputTokenCount"),
+        count(usage.get("inputTokens")),
+        count(usage.get("outputTokens")),
+        first_count(usage.get("cacheReadInputTokens"), usage.get("cacheReadInputTokenCount")),
+        first_count(usage.get("cacheWriteInputTokens"), usage.get("cacheWriteInputTokenCount")),
         hour[0] if hour else None,
     )
 
@@ -95,7 +95,7 @@ def read_usage(usage: Json) -> Usage:
 def read_metrics(metrics: Json) -> Usage:
     """The usage in the metrics that Bedrock adds to the last chunk."""
     names = ("inputTokenCount", "outputTokenCount", "cacheReadInputTokenCount", "cacheWriteInputTokenCount")
-    return _total(*(integer(metrics.get(name)) for name in names))
+    return _total(*(count(metrics.get(name)) for name in names))
 
 
 def read_tier(body: Json) -> str:
@@ -114,7 +114,7 @@ def _total(
     cache_write_1h: int | None = None,
 ) -> Usage:
     return Usage(
-        input_tokens=None if uncached is None else uncached + (cache_read or 0) + (cache_write or 0),
+        input_tokens=None if uncached is None else total_count(uncached, cache_read, cache_write),
         output_tokens=output,
         cache_read_tokens=cache_read,
         cache_write_tokens=cache_write,
@@ -122,13 +122,10 @@ def _total(
     )
 
 
-def _either(usage: Json, name: str, other: str) -> int | None:
-    found = integer(usage.get(name))
-    return integer(usage.get(other)) if found is None else found
-
-
 def _count(value: str | None) -> int | None:
-    return int(value) if value and value.isdecimal() and len(value) < 16 else None
+    if not value:
+        return None
+    return int(value) if value.isdecimal() and len(value) < 16 else NOT_A_COUNT
 
 
 def _error_type(value: str) -> str:

@@ -22,7 +22,17 @@ from typing import Final, NamedTuple
 from tokentrail.instrumentation import content
 from tokentrail.instrumentation.content import Message, Part, TextBuffer
 from tokentrail.instrumentation.wire._base import Request, RequestContent
-from tokentrail.instrumentation.wire._json import Json, index, integer, mapping, sequence, text
+from tokentrail.instrumentation.wire._json import (
+    Json,
+    count,
+    first_count,
+    index,
+    integer,
+    mapping,
+    sequence,
+    text,
+    total_count,
+)
 from tokentrail.instrumentation.wire._settings import read_settings
 from tokentrail.semconv import finish, genai
 from tokentrail.semconv.usage import Usage
@@ -58,9 +68,9 @@ def read_request(body: Json) -> Request:
     for name in _STOPS:
         if stop := [item for item in sequence(settings.get(name)) if isinstance(item, str)]:
             attributes[genai.REQUEST_STOP_SEQUENCES] = stop
-    count = integer(body.get("num_generations")) or integer(body.get("numResults")) or 1
-    if count != 1:
-        attributes[genai.REQUEST_CHOICE_COUNT] = count
+    choices = integer(body.get("num_generations")) or integer(body.get("numResults")) or 1
+    if choices != 1:
+        attributes[genai.REQUEST_CHOICE_COUNT] = choices
     return Request(attributes=attributes)
 
 
@@ -153,10 +163,10 @@ class Answer:
 
     def _read_counts(self, body: Json) -> None:
         # Llama's chunks have a running count, of which the last may leave the input out.
-        given = _first(body.get("prompt_token_count"), body.get("inputTextTokenCount"))
-        made = _first(body.get("generation_token_count"), body.get("totalOutputTextTokenCount"))
+        given = first_count(body.get("prompt_token_count"), body.get("inputTextTokenCount"))
+        made = first_count(body.get("generation_token_count"), body.get("totalOutputTextTokenCount"))
         if made is None and (results := _results(body)):
-            made = sum(integer(item.get("tokenCount")) or 0 for item in results)
+            made = total_count(0, *(count(item.get("tokenCount")) for item in results))
         self._input_tokens = given if given is not None else self._input_tokens
         self._output_tokens = made if made is not None else self._output_tokens
 
@@ -202,7 +212,3 @@ def _cohere_calls(body: Json) -> list[Json]:
 
 def _objects(value: object) -> list[Json]:
     return [mapping(item) for item in sequence(value)]
-
-
-def _first(*values: object) -> int | None:
-    return next((found for value in values if (found := integer(value)) is not None), None)

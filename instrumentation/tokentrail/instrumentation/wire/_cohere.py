@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from tokentrail.instrumentation.framing._base import Event
 from tokentrail.instrumentation.wire._base import AttributeValue, ProviderError, Response, Route
 from tokentrail.instrumentation.wire._errors import read_error
-from tokentrail.instrumentation.wire._json import Json, integer, mapping, sequence, text
+from tokentrail.instrumentation.wire._json import Json, count, first_count, mapping, sequence, text, total_count
 from tokentrail.instrumentation.wire._settings import read_settings
 from tokentrail.semconv import genai, providers
-from tokentrail.semconv.usage import Usage
+from tokentrail.semconv.usage import NOT_A_COUNT, Usage
 
 _SETTINGS: Mapping[str, tuple[str, type]] = {
     "temperature": (genai.REQUEST_TEMPERATURE, float),
@@ -52,16 +52,17 @@ def read_chat_settings(body: Json) -> dict[str, AttributeValue]:
 def read_usage(holder: Json) -> Usage:
     """Billed tokens, each that is not told as the tokens processed; `holder` is `meta` or `usage`."""
     billed, tokens = mapping(holder.get("billed_units")), mapping(holder.get("tokens"))
-    image_tokens, text_tokens = integer(billed.get("image_tokens")), integer(billed.get("text_tokens"))
-    input_tokens = _first(billed.get("input_tokens"), tokens.get("input_tokens"))
-    if (apart := (image_tokens or 0) + (text_tokens or 0)) > (input_tokens or 0):
+    image_tokens, text_tokens = count(billed.get("image_tokens")), count(billed.get("text_tokens"))
+    input_tokens = first_count(billed.get("input_tokens"), tokens.get("input_tokens"))
+    apart = total_count(image_tokens, text_tokens)
+    if apart is not None and input_tokens != NOT_A_COUNT and (apart == NOT_A_COUNT or apart > (input_tokens or 0)):
         input_tokens = apart  # whether the total is told beside its parts is not documented
-    cached = integer(holder.get("cached_tokens"))
+    cached = count(holder.get("cached_tokens"))
     return Usage(
         input_tokens=input_tokens,
-        output_tokens=_first(billed.get("output_tokens"), tokens.get("output_tokens")),
+        output_tokens=first_count(billed.get("output_tokens"), tokens.get("output_tokens")),
         # Counted among all tokens: more of them than were billed are no part of what was.
-        cache_read_tokens=cached if cached is not None and 0 <= cached <= (input_tokens or 0) else None,
+        cache_read_tokens=cached if cached is not None and cached <= max(input_tokens or 0, 0) else None,
         image_input_tokens=image_tokens,
     )
 
@@ -111,7 +112,3 @@ class UnitsReader:
             error=self._error,
             complete=self._complete,
         )
-
-
-def _first(*values: object) -> int | None:
-    return next((found for value in values if (found := integer(value)) is not None), None)

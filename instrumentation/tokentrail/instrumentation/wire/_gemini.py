@@ -18,7 +18,7 @@ from typing import Final
 from tokentrail.instrumentation import content
 from tokentrail.instrumentation.content import Message, Part
 from tokentrail.instrumentation.wire._base import AttributeValue
-from tokentrail.instrumentation.wire._json import Json, integer, mapping, number, sequence, text
+from tokentrail.instrumentation.wire._json import Json, count, integer, mapping, number, sequence, text, total_count
 from tokentrail.semconv import genai
 from tokentrail.semconv.usage import Usage
 
@@ -195,8 +195,8 @@ def read_settings(config: Json) -> dict[str, AttributeValue]:
         value = integer(get(config, name)) if kind is int else number(get(config, name))
         if value is not None:
             attributes[attribute] = value
-    if (count := integer(get(config, "candidateCount"))) is not None and count != 1:
-        attributes[genai.REQUEST_CHOICE_COUNT] = count
+    if (choices := integer(get(config, "candidateCount"))) is not None and choices != 1:
+        attributes[genai.REQUEST_CHOICE_COUNT] = choices
     if stop := [item for item in sequence(get(config, "stopSequences")) if isinstance(item, str)]:
         attributes[genai.REQUEST_STOP_SEQUENCES] = stop
     thinking = mapping(get(config, "thinkingConfig"))
@@ -227,14 +227,14 @@ def read_usage(usage: Json) -> Usage:
     `promptTokenCount` holds what came from the cache. A count of 0 is left out by the JSON mapping, so that an output
     counts as reported when one of its two parts is.
     """
-    prompt, tool_use = integer(usage.get("promptTokenCount")), integer(usage.get("toolUsePromptTokenCount"))
-    candidates, thoughts = integer(usage.get("candidatesTokenCount")), integer(usage.get("thoughtsTokenCount"))
+    prompt, tool_use = count(usage.get("promptTokenCount")), count(usage.get("toolUsePromptTokenCount"))
+    candidates, thoughts = count(usage.get("candidatesTokenCount")), count(usage.get("thoughtsTokenCount"))
     inputs = _by_modality(usage, "promptTokensDetails", "toolUsePromptTokensDetails")
     outputs = _by_modality(usage, "candidatesTokensDetails")
     return Usage(
-        input_tokens=total(prompt, tool_use),
-        output_tokens=total(candidates, thoughts),
-        cache_read_tokens=integer(usage.get("cachedContentTokenCount")),
+        input_tokens=total_count(prompt, tool_use),
+        output_tokens=total_count(candidates, thoughts),
+        cache_read_tokens=count(usage.get("cachedContentTokenCount")),
         reasoning_tokens=thoughts,
         audio_input_tokens=inputs.get("audio"),
         audio_output_tokens=outputs.get("audio"),
@@ -242,12 +242,6 @@ def read_usage(usage: Json) -> Usage:
         image_input_tokens=inputs.get("image"),
         image_output_tokens=outputs.get("image"),
     )
-
-
-def total(*counts: int | None) -> int | None:
-    """The sum of what is known, `None` when nothing is."""
-    known = [count for count in counts if count is not None]
-    return sum(known) if known else None
 
 
 def read_tier(usage: Json) -> str:
@@ -268,9 +262,9 @@ def _by_modality(usage: Json, *names: str) -> dict[str, int]:
 def sum_by_modality(counts: Iterable[tuple[object, object]]) -> dict[str, int]:
     """Tokens of images and audio, from pairs of a modality (name or number) and a count."""
     sums: dict[str, int] = {}
-    for modality, count in counts:
+    for modality, value in counts:
         key = modality.upper() if isinstance(modality, str) else integer(modality)
-        name, tokens = _MODALITIES.get(key), integer(count)
+        name, tokens = _MODALITIES.get(key), count(value)
         if name is not None and tokens is not None:
-            sums[name] = sums.get(name, 0) + tokens
+            sums[name] = total_count(sums.get(name), tokens) or 0
     return sums

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Final
 
+from tokentrail.semconv.usage import NOT_A_COUNT
+
 Json = Mapping[str, object]
 """A JSON object."""
 
@@ -66,6 +68,31 @@ def integer(value: object) -> int | None:
     if isinstance(value, int) and not isinstance(value, bool) and -_INT64 <= value < _INT64:
         return value
     return None
+
+
+def count(value: object) -> int | None:
+    """`value` as a count of tokens: `None` where there is none, `NOT_A_COUNT` where there is something else.
+
+    That is a number that is negative, a fraction, not finite (`NaN` is no JSON, but sent) or beyond 64 bits, and
+    anything that is no number. What it stands for was used, so that such a usage is not the same as a smaller one.
+    """
+    if value is None:
+        return None
+    found = integer(value)
+    return found if found is not None and found >= 0 else NOT_A_COUNT
+
+
+def first_count(*values: object) -> int | None:
+    """The first of `values` that is there, as a count: the names of a field in several dialects."""
+    return next((count(value) for value in values if value is not None), None)
+
+
+def total_count(*counts: int | None) -> int | None:
+    """The sum of what is known of `counts`: `None` when nothing is, `NOT_A_COUNT` when one of them or the sum is."""
+    if NOT_A_COUNT in counts:
+        return NOT_A_COUNT
+    known = [each for each in counts if each is not None]
+    return count(sum(known)) if known else None
 
 
 def number(value: object) -> float | None:

@@ -12,7 +12,7 @@ from tokentrail.instrumentation import content
 from tokentrail.instrumentation.content import Part
 from tokentrail.instrumentation.wire._base import AttributeValue, ProviderError, Route
 from tokentrail.instrumentation.wire._errors import read_error
-from tokentrail.instrumentation.wire._json import Json, integer, mapping, sequence, text
+from tokentrail.instrumentation.wire._json import Json, first_count, integer, mapping, sequence, text
 from tokentrail.instrumentation.wire._settings import read_settings
 from tokentrail.semconv import finish, genai, providers
 from tokentrail.semconv.usage import Usage
@@ -94,9 +94,10 @@ class Progress:
             self.complete = True
             # Servers before 0.1.38 do not say why they are done; the one reason there was is the model's own.
             self.reason = text(answer.get("done_reason")) or finish.STOP
-        self._input = _first(answer.get("prompt_eval_count"), self._input)
-        self._output = _first(answer.get("eval_count"), self._output)
-        self._load_ns = _first(answer.get("load_duration"), self._load_ns)
+        self._input = first_count(answer.get("prompt_eval_count"), self._input)
+        self._output = first_count(answer.get("eval_count"), self._output)
+        load_ns = integer(answer.get("load_duration"))
+        self._load_ns = self._load_ns if load_ns is None else load_ns
 
     @property
     def finish_reason(self) -> str:
@@ -114,8 +115,3 @@ class Progress:
     def attributes(self) -> dict[str, AttributeValue]:
         """Span attributes of the answer."""
         return {} if self._load_ns is None else {genai.LOAD_DURATION: self._load_ns / 1e9}
-
-
-def _first(value: object, other: int | None) -> int | None:
-    found = integer(value)
-    return other if found is None else found

@@ -15,8 +15,17 @@ from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
-from tokentrail.instrumentation.wire._json import Json, integer, mapping, number, sequence
-from tokentrail.semconv.usage import Usage
+from tokentrail.instrumentation.wire._json import (
+    Json,
+    count,
+    first_count,
+    integer,
+    mapping,
+    number,
+    sequence,
+    total_count,
+)
+from tokentrail.semconv.usage import NOT_A_COUNT, Usage
 
 _TICKS_PER_USD: Final = 10**10
 """xAI's unit of money."""
@@ -35,22 +44,23 @@ def read_usage(usage: Json) -> Usage:
     """The counts of a completion, plain or chat."""
     details = mapping(usage.get("prompt_tokens_details"))
     output_details = mapping(usage.get("completion_tokens_details"))
-    input_tokens = integer(usage.get("prompt_tokens"))
-    output_tokens = integer(usage.get("completion_tokens"))
-    reasoning = _first(output_details.get("reasoning_tokens"), usage.get("reasoning_tokens"))
-    read = _first(
+    input_tokens = count(usage.get("prompt_tokens"))
+    output_tokens = count(usage.get("completion_tokens"))
+    reasoning = first_count(output_details.get("reasoning_tokens"), usage.get("reasoning_tokens"))
+    read = first_count(
         details.get("cached_tokens"),
         usage.get("prompt_cache_hit_tokens"),
         usage.get("cached_tokens"),
         usage.get("cache_read_input_tokens"),
     )
-    written = _first(
+    written = first_count(
         details.get("cache_write_tokens"),
         details.get("cache_creation_tokens"),
         usage.get("cache_creation_input_tokens"),
     )
     total = integer(usage.get("total_tokens"))
-    if total is not None and input_tokens is not None and output_tokens is not None:
+    is_sound = NOT_A_COUNT not in (input_tokens, output_tokens, read, written, reasoning)
+    if is_sound and total is not None and input_tokens is not None and output_tokens is not None:
         # What is counted beside the two, and not inside them, makes the total larger than they are.
         apart = total - input_tokens - output_tokens
         if reasoning and apart == reasoning:
@@ -63,19 +73,19 @@ def read_usage(usage: Json) -> Usage:
         cache_read_tokens=read,
         cache_write_tokens=written,
         reasoning_tokens=reasoning,
-        audio_input_tokens=integer(details.get("audio_tokens")),
-        audio_output_tokens=integer(output_details.get("audio_tokens")),
-        image_input_tokens=integer(details.get("image_tokens")),
-        image_output_tokens=integer(output_details.get("image_tokens")),
+        audio_input_tokens=count(details.get("audio_tokens")),
+        audio_output_tokens=count(output_details.get("audio_tokens")),
+        image_input_tokens=count(details.get("image_tokens")),
+        image_output_tokens=count(output_details.get("image_tokens")),
     )
 
 
 def read_timings(timings: Json) -> Usage:
     """The counts that llama.cpp tells with its times, also where nobody asked for a usage (tools/server/README.md)."""
-    prompt, cached = integer(timings.get("prompt_n")), integer(timings.get("cache_n"))
+    prompt, cached = count(timings.get("prompt_n")), count(timings.get("cache_n"))
     return Usage(
-        input_tokens=None if prompt is None else prompt + (cached or 0),
-        output_tokens=integer(timings.get("predicted_n")),
+        input_tokens=None if prompt is None else total_count(prompt, cached),
+        output_tokens=count(timings.get("predicted_n")),
         cache_read_tokens=cached,
     )
 
@@ -104,7 +114,3 @@ def _decimal(value: object) -> Decimal | None:
         return Decimal(str(value))
     except InvalidOperation:
         return None
-
-
-def _first(*values: object) -> int | None:
-    return next((found for value in values if (found := integer(value)) is not None), None)

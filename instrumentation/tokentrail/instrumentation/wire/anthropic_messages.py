@@ -30,10 +30,10 @@ from tokentrail.instrumentation.wire._base import (
     Route,
 )
 from tokentrail.instrumentation.wire._errors import read_error
-from tokentrail.instrumentation.wire._json import Json, index, integer, mapping, parse, sequence, text
+from tokentrail.instrumentation.wire._json import Json, count, index, mapping, parse, sequence, text, total_count
 from tokentrail.instrumentation.wire._settings import read_settings
 from tokentrail.semconv import finish, genai
-from tokentrail.semconv.usage import Usage
+from tokentrail.semconv.usage import NOT_A_COUNT, Usage
 
 _SETTINGS: Mapping[str, tuple[str, type]] = {
     "temperature": (genai.REQUEST_TEMPERATURE, float),
@@ -47,6 +47,12 @@ _DELTAS: Final = {
     "input_json_delta": "partial_json",
 }
 """Deltas that carry output, with the field they carry it in."""
+_FAST: Final = "fast"
+"""In `usage.speed`; the other is `standard` (https://platform.claude.com/docs/en/build-with-claude/fast-mode, 2026)."""
+_ANYWHERE: Final = frozenset({"", "global", "not_available"})
+"""In `usage.inference_geo`: inference that costs no more for where it ran (recorded traffic, 2026)."""
+_COUNTS: Final = frozenset({"input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens"})
+"""Fields of a usage that only grow."""
 
 
 class AnthropicMessages:
@@ -152,7 +158,7 @@ class MessagesReader:
 
     def result(self) -> Response:
         """What has arrived so far."""
-        tier = text(self._usage.get("service_tier"))
+        tier = _tier(self._usage)
         attributes: dict[str, AttributeValue] = {genai.RESPONSE_SERVICE_TIER: tier} if tier else {}
         reason = finish.canonical(self._reason)
         return Response(
@@ -177,7 +183,7 @@ class MessagesReader:
         # `message_delta` repeats some of the counts of `message_start`, as they are by then: they only grow. Servers
         # that speak the format count the input in one of the two, and may send 0 in the other.
         for name, value in mapping(holder.get("usage")).items():
-            if value is not None and (integer(value) or 0) >= (integer(self._usage.get(name)) or 0):
+            if value is not None and (name not in _COUNTS or _is_later(value, self._usage.get(name))):
                 self._usage[name] = value
 
     def _read_block_start(self, data: Json) -> bool:
@@ -201,25 +207,41 @@ class MessagesReader:
         return [{**content.message("assistant", parts), "finish_reason": reason or finish.ERROR}]
 
 
+def _is_later(value: object, before: object) -> bool:
+    """True when `value` is the count of what `before` counted: no smaller, or no count at all, which stays for good."""
+    known, found = count(before), count(value)
+    return known != NOT_A_COUNT and (found == NOT_A_COUNT or (found or 0) >= (known or 0))
+
+
 def _is_delta(event: bytes) -> bool:
     """True for a piece of output: counts and reasons come in events of their own."""
     return event.startswith(b"event: content_block_delta\n")
 
 
+def _tier(usage: Json) -> str:
+    """The tier that served the call, and behind an `@` where, if that was chosen: both have prices of their own.
+
+    Fast mode counts as a tier, and no other tier has it.
+    """
+    tier = _FAST if usage.get("speed") == _FAST else text(usage.get("service_tier"))
+    place = text(usage.get("inference_geo"))
+    return tier if place in _ANYWHERE else f"{tier}@{place}"
+
+
 def _to_usage(usage: Json) -> Usage:
     if not usage:
         return Usage()
-    uncached = integer(usage.get("input_tokens"))
-    cache_read = integer(usage.get("cache_read_input_tokens"))
-    cache_write = integer(usage.get("cache_creation_input_tokens"))
+    uncached = count(usage.get("input_tokens"))
+    cache_read = count(usage.get("cache_read_input_tokens"))
+    cache_write = count(usage.get("cache_creation_input_tokens"))
     lifetimes = mapping(usage.get("cache_creation"))
     return Usage(
-        input_tokens=None if uncached is None else uncached + (cache_read or 0) + (cache_write or 0),
-        output_tokens=integer(usage.get("output_tokens")),
+        input_tokens=None if uncached is None else total_count(uncached, cache_read, cache_write),
+        output_tokens=count(usage.get("output_tokens")),
         cache_read_tokens=cache_read,
         cache_write_tokens=cache_write,
-        cache_write_1h_tokens=integer(lifetimes.get("ephemeral_1h_input_tokens")),
-        reasoning_tokens=integer(mapping(usage.get("output_tokens_details")).get("thinking_tokens")),
+        cache_write_1h_tokens=count(lifetimes.get("ephemeral_1h_input_tokens")),
+        reasoning_tokens=count(mapping(usage.get("output_tokens_details")).get("thinking_tokens")),
     )
 
 

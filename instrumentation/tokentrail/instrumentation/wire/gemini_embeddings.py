@@ -23,8 +23,8 @@ from tokentrail.instrumentation.wire._base import (
     Route,
 )
 from tokentrail.instrumentation.wire._errors import read_error
-from tokentrail.instrumentation.wire._gemini import get, read_message, read_usage, total
-from tokentrail.instrumentation.wire._json import Json, integer, mapping, sequence, text
+from tokentrail.instrumentation.wire._gemini import get, read_message, read_usage
+from tokentrail.instrumentation.wire._json import Json, first_count, integer, mapping, sequence, text, total_count
 from tokentrail.semconv import genai
 from tokentrail.semconv.usage import Usage
 
@@ -119,6 +119,5 @@ def _count_predicted(body: Json) -> int | None:
     found = []
     for prediction in sequence(body.get("predictions")):
         statistics = mapping(mapping(mapping(prediction).get("embeddings")).get("statistics"))
-        count = integer(statistics.get("token_count"))
-        found.append(integer(statistics.get("tokenCount")) if count is None else count)
-    return total(*found)
+        found.append(first_count(statistics.get("token_count"), statistics.get("tokenCount")))
+    return total_count(*found)

@@ -27,8 +27,8 @@ from tokentrail.instrumentation.wire._base import (
     Route,
 )
 from tokentrail.instrumentation.wire._errors import read_error
-from tokentrail.instrumentation.wire._gemini import modality_of, output_type, read_settings, sum_by_modality, total
-from tokentrail.instrumentation.wire._json import Json, index, integer, mapping, parse, sequence, text
+from tokentrail.instrumentation.wire._gemini import modality_of, output_type, read_settings, sum_by_modality
+from tokentrail.instrumentation.wire._json import Json, count, index, mapping, parse, sequence, text, total_count
 from tokentrail.semconv import finish, genai
 from tokentrail.semconv.usage import Usage
 
@@ -213,13 +213,13 @@ def _is_mere_output(event: bytes) -> bool:
 
 def _to_usage(usage: Json) -> Usage:
     """Inclusive totals: what tools put into the prompt, and thoughts, are counted apart."""
-    thoughts = integer(usage.get("total_thought_tokens"))
+    thoughts = count(usage.get("total_thought_tokens"))
     inputs = _by_modality(usage, "input_tokens_by_modality", "tool_use_tokens_by_modality")
     outputs = _by_modality(usage, "output_tokens_by_modality")
     return Usage(
-        input_tokens=total(integer(usage.get("total_input_tokens")), integer(usage.get("total_tool_use_tokens"))),
-        output_tokens=total(integer(usage.get("total_output_tokens")), thoughts),
-        cache_read_tokens=integer(usage.get("total_cached_tokens")),
+        input_tokens=total_count(count(usage.get("total_input_tokens")), count(usage.get("total_tool_use_tokens"))),
+        output_tokens=total_count(count(usage.get("total_output_tokens")), thoughts),
+        cache_read_tokens=count(usage.get("total_cached_tokens")),
         reasoning_tokens=thoughts,
         audio_input_tokens=inputs.get("audio"),
         audio_output_tokens=outputs.get("audio"),

@@ -21,7 +21,7 @@ from tokentrail.instrumentation.wire._base import (
     Route,
 )
 from tokentrail.instrumentation.wire._errors import read_error
-from tokentrail.instrumentation.wire._json import Json, integer, mapping, sequence, text
+from tokentrail.instrumentation.wire._json import Json, first_count, integer, mapping, sequence, text
 from tokentrail.semconv import genai
 from tokentrail.semconv.usage import Usage
 
@@ -93,5 +93,4 @@ class GenericRerankReader:
 
 
 def _read_usage(usage: Json) -> Usage:
-    prompt = integer(usage.get("prompt_tokens"))
-    return Usage(input_tokens=integer(usage.get("total_tokens")) if prompt is None else prompt)
+    return Usage(input_tokens=first_count(usage.get("prompt_tokens"), usage.get("total_tokens")))

@@ -28,10 +28,20 @@ from tokentrail.instrumentation.wire._base import (
     Route,
 )
 from tokentrail.instrumentation.wire._errors import read_error
-from tokentrail.instrumentation.wire._json import Json, index, integer, mapping, parse, sequence, text
+from tokentrail.instrumentation.wire._json import (
+    Json,
+    count,
+    index,
+    integer,
+    mapping,
+    parse,
+    sequence,
+    text,
+    total_count,
+)
 from tokentrail.instrumentation.wire._settings import read_settings
 from tokentrail.semconv import genai, providers
-from tokentrail.semconv.usage import Usage
+from tokentrail.semconv.usage import NOT_A_COUNT, Usage
 
 _SETTINGS: Mapping[str, tuple[str, type]] = {
     "temperature": (genai.REQUEST_TEMPERATURE, float),
@@ -193,10 +203,13 @@ class ConversationsReader:
 
 
 def _to_usage(usage: Json) -> Usage:
-    prompt, completion = integer(usage.get("prompt_tokens")), integer(usage.get("completion_tokens"))
-    connectors, total = integer(usage.get("connector_tokens")) or 0, integer(usage.get("total_tokens"))
-    if prompt is not None and total == prompt + (completion or 0) + connectors:
-        prompt += connectors
+    prompt, completion = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
+    connectors = count(usage.get("connector_tokens"))
+    if prompt is None or connectors is None:
+        return Usage(input_tokens=prompt, output_tokens=completion)
+    apart = total_count(prompt, completion, connectors)
+    if apart in (NOT_A_COUNT, integer(usage.get("total_tokens"))):
+        prompt = total_count(prompt, connectors)
     return Usage(input_tokens=prompt, output_tokens=completion)
 
 

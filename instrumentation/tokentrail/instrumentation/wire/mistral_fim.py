@@ -14,7 +14,7 @@ from tokentrail.instrumentation.content import Message, TextBuffer
 from tokentrail.instrumentation.framing._base import Event
 from tokentrail.instrumentation.wire._base import ProviderError, Request, RequestContent, Response, Route
 from tokentrail.instrumentation.wire._errors import read_error
-from tokentrail.instrumentation.wire._json import Json, index, integer, mapping, parse, sequence, text
+from tokentrail.instrumentation.wire._json import Json, count, index, mapping, parse, sequence, text
 from tokentrail.instrumentation.wire._settings import read_settings
 from tokentrail.semconv import finish, genai
 from tokentrail.semconv.usage import Usage
@@ -97,7 +97,7 @@ class FimReader:
             id=self._id,
             model=self._model,
             finish_reasons=[finish.canonical(choice.reason or finish.ERROR) for choice in choices] if finished else [],
-            usage=Usage(integer(self._usage.get("prompt_tokens")), integer(self._usage.get("completion_tokens"))),
+            usage=Usage(count(self._usage.get("prompt_tokens")), count(self._usage.get("completion_tokens"))),
             error=self._error,
             complete=self._complete,
             output=[_output_message(choice) for choice in choices] if self._keep_content else (),

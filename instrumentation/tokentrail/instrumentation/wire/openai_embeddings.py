@@ -19,7 +19,7 @@ from tokentrail.instrumentation.wire._base import (
     Route,
 )
 from tokentrail.instrumentation.wire._errors import read_error
-from tokentrail.instrumentation.wire._json import Json, integer, mapping, sequence, text
+from tokentrail.instrumentation.wire._json import Json, first_count, integer, mapping, sequence, text
 from tokentrail.semconv import genai
 from tokentrail.semconv.usage import Usage
 
@@ -73,10 +73,7 @@ class EmbeddingsReader:
         """Take in a plain response."""
         self._model = text(body.get("model"))
         usage = mapping(body.get("usage"))
-        input_tokens = integer(usage.get("prompt_tokens"))
-        if input_tokens is None:
-            input_tokens = integer(usage.get("total_tokens"))
-        self._usage = Usage(input_tokens=input_tokens)
+        self._usage = Usage(input_tokens=first_count(usage.get("prompt_tokens"), usage.get("total_tokens")))
         self._error = read_error(body)
         self._complete = True
 

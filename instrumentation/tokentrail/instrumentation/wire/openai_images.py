@@ -28,7 +28,7 @@ from tokentrail.instrumentation.wire._base import (
 )
 from tokentrail.instrumentation.wire._errors import read_error
 from tokentrail.instrumentation.wire._form import typed
-from tokentrail.instrumentation.wire._json import Json, integer, mapping, parse, sequence, text
+from tokentrail.instrumentation.wire._json import Json, count, integer, mapping, parse, sequence, text
 from tokentrail.instrumentation.wire._openai import read_reported_usd
 from tokentrail.instrumentation.wire._settings import read_settings
 from tokentrail.semconv import genai
@@ -61,8 +61,8 @@ class OpenAIImages:
         body = typed(body, _TYPED)
         attributes = read_settings(body, _SETTINGS)
         attributes[genai.OUTPUT_TYPE] = "image"
-        if (count := integer(body.get("n"))) is not None and count != 1:
-            attributes[genai.REQUEST_CHOICE_COUNT] = count
+        if (images := integer(body.get("n"))) is not None and images != 1:
+            attributes[genai.REQUEST_CHOICE_COUNT] = images
         return Request(text(body.get("model")), body.get("stream") is True, attributes, text(body.get("user")))
 
     def read_content(self, body: Json) -> RequestContent:
@@ -152,11 +152,11 @@ def _read_reference(item: object) -> list[Part]:
 def _read_usage(usage: Json) -> Usage:
     details = mapping(usage.get("input_tokens_details"))
     output_details = mapping(usage.get("output_tokens_details"))
-    output_tokens = integer(usage.get("output_tokens"))
+    output_tokens = count(usage.get("output_tokens"))
     return Usage(
-        input_tokens=integer(usage.get("input_tokens")),
+        input_tokens=count(usage.get("input_tokens")),
         output_tokens=output_tokens,
-        cache_read_tokens=integer(details.get("cached_tokens")),
-        image_input_tokens=integer(details.get("image_tokens")),
-        image_output_tokens=integer(output_details.get("image_tokens")) if output_details else output_tokens,
+        cache_read_tokens=count(details.get("cached_tokens")),
+        image_input_tokens=count(details.get("image_tokens")),
+        image_output_tokens=count(output_details.get("image_tokens")) if output_details else output_tokens,
     )

@@ -26,7 +26,7 @@ from tokentrail.instrumentation.wire._base import (
     Route,
 )
 from tokentrail.instrumentation.wire._errors import read_error
-from tokentrail.instrumentation.wire._json import Json, index, integer, mapping, parse, sequence, text
+from tokentrail.instrumentation.wire._json import Json, count, index, mapping, parse, sequence, text
 from tokentrail.instrumentation.wire._openai import read_reported_usd
 from tokentrail.instrumentation.wire._settings import read_settings
 from tokentrail.semconv import finish, genai
@@ -181,13 +181,13 @@ def _is_delta(event: bytes) -> bool:
 
 def _read_usage(usage: Json) -> Usage:
     details = mapping(usage.get("input_tokens_details"))
-    cache_write = integer(details.get("cache_write_tokens"))
+    cache_write = count(details.get("cache_write_tokens"))
     return Usage(
-        input_tokens=integer(usage.get("input_tokens")),
-        output_tokens=integer(usage.get("output_tokens")),
-        cache_read_tokens=integer(details.get("cached_tokens")),
+        input_tokens=count(usage.get("input_tokens")),
+        output_tokens=count(usage.get("output_tokens")),
+        cache_read_tokens=count(details.get("cached_tokens")),
         cache_write_tokens=cache_write,
-        reasoning_tokens=integer(mapping(usage.get("output_tokens_details")).get("reasoning_tokens")),
+        reasoning_tokens=count(mapping(usage.get("output_tokens_details")).get("reasoning_tokens")),
     )
 
 

@@ -23,7 +23,7 @@ from tokentrail.instrumentation.wire._base import (
     Route,
 )
 from tokentrail.instrumentation.wire._errors import read_error
-from tokentrail.instrumentation.wire._json import Json, integer, mapping, parse, text
+from tokentrail.instrumentation.wire._json import Json, count, mapping, parse, text
 from tokentrail.semconv import genai
 from tokentrail.semconv.usage import Usage
 
@@ -100,10 +100,10 @@ class SpeechReader:
 
     def result(self) -> Response:
         """What has arrived so far."""
-        output_tokens = integer(self._usage.get("output_tokens"))
+        output_tokens = count(self._usage.get("output_tokens"))
         return Response(
             usage=Usage(
-                input_tokens=integer(self._usage.get("input_tokens")),
+                input_tokens=count(self._usage.get("input_tokens")),
                 output_tokens=output_tokens,
                 audio_output_tokens=output_tokens,
             ),

@@ -28,7 +28,7 @@ from tokentrail.instrumentation.wire._base import (
 )
 from tokentrail.instrumentation.wire._errors import read_error
 from tokentrail.instrumentation.wire._form import typed
-from tokentrail.instrumentation.wire._json import Json, integer, mapping, number, parse, text
+from tokentrail.instrumentation.wire._json import Json, count, mapping, number, parse, text
 from tokentrail.instrumentation.wire._openai import read_usage
 from tokentrail.instrumentation.wire._settings import read_settings
 from tokentrail.semconv import genai
@@ -143,7 +143,7 @@ def _read_usage(usage: Json) -> Usage:
         return read_usage(usage)
     details = mapping(usage.get("input_token_details"))
     return Usage(
-        input_tokens=integer(usage.get("input_tokens")),
-        output_tokens=integer(usage.get("output_tokens")),
-        audio_input_tokens=integer(details.get("audio_tokens")),
+        input_tokens=count(usage.get("input_tokens")),
+        output_tokens=count(usage.get("output_tokens")),
+        audio_input_tokens=count(details.get("audio_tokens")),
     )

@@ -42,18 +42,24 @@ def charge(card: RateCard, usage: Usage) -> Charge:
     write = usage.cache_write_tokens or 0
     reasoning = usage.reasoning_tokens or 0
     plain = (usage.output_tokens or 0) - reasoning
-    components = {
-        "input": _multiply(rates.input, total_input - read - write),
-        "cache_read": _multiply(rates.cache_read, read) if read else ZERO,
-        "cache_write": _writes(rates, write, usage.cache_write_1h_tokens) if write else ZERO,
-        "output": _multiply(rates.output, plain),
-        "reasoning": _multiply(rates.reasoning, reasoning) if reasoning else ZERO,
-        "requests": rates.request,
-    }
+    uncached = total_input - read - write
+    components: dict[str, Decimal] = {}
+    if uncached:
+        components["input"] = _multiply(rates.input, uncached)
+    if read:
+        components["cache_read"] = _multiply(rates.cache_read, read)
+    if write:
+        components["cache_write"] = _writes(rates, write, usage.cache_write_1h_tokens)
+    if plain:
+        components["output"] = _multiply(rates.output, plain)
+    if reasoning:
+        components["reasoning"] = _multiply(rates.reasoning, reasoning)
     if usage.audio_input_tokens or usage.image_input_tokens:
-        components["input"], components["cache_read"] = _mixed_input(rates, usage, total_input - read - write, read)
+        components["input"], components["cache_read"] = _mixed_input(rates, usage, uncached, read)
     if usage.audio_output_tokens or usage.image_output_tokens:
         components["output"], components["reasoning"] = _mixed_output(rates, usage, plain, reasoning)
+    if rates.request:
+        components["requests"] = rates.request
     total = ZERO
     kept: dict[str, Decimal] = {}
     for name, usd in components.items():

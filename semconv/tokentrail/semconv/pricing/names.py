@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tokentrail.semconv import providers
+from tokentrail.semconv.pricing._base import Lookup
 
 FINE_TUNE_AT_BASE_PRICE: Final = "fine_tune_at_base_price"
 """Assumption: the list has no price of the fine-tuned model, its base model's is taken."""
@@ -134,6 +135,13 @@ def candidates(provider: str, price_list: str, model: str) -> Iterator[Candidate
     for exact in _spellings(provider, price_list, name):
         for approximate, assumption in _approximations(exact):
             yield Candidate(price_list, approximate, assumption)
+
+
+def spellings(lookup: Lookup, model: str) -> tuple[str, ...]:
+    """The names, in lower case, under which `model` may stand in a table of our own: as given, and without its path."""
+    name = model.strip().lower()
+    lists = price_lists(lookup.provider, lookup.server_address)
+    return tuple(dict.fromkeys(each for one in lists for each in _spellings(lookup.provider, one, name)))
 
 
 def _spellings(provider: str, price_list: str, name: str) -> Iterator[str]:

@@ -1,36 +1,19 @@
-"""From a call to its rate card: the layers of price lists, and the only door to genai-prices.
-
-genai-prices (https://github.com/pydantic/genai-prices, MIT; read at 0.2.3) ships list prices as Python objects. It is
-used to look prices up; the arithmetic is ours, because its own takes some forty times as long. What is taken over from
-it: dated prices (by UTC date) and prices by time of day, variants by request context, tiers by total input tokens.
-It is imported at the first lookup, not with this module: that takes a third of a second. Only the data in the package
-are used, never its updater, so that the same version always gives the same price.
-"""
+"""From a call to its rate card: the layers of price lists, asked in their order, and the answers in memory."""
 
 import logging
-import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Final
 
 from tokentrail.semconv.pricing import names
 from tokentrail.semconv.pricing._base import Layer, Lookup
-from tokentrail.semconv.pricing.card import BASE, Rate, RateCard, Reason, Source, Steps, Unpriced, bands_of
-from tokentrail.semconv.pricing.money import per_request, per_token
-
-if TYPE_CHECKING:
-    from decimal import Decimal
-
-    from genai_prices.types import ModelInfo, ModelPrice, Provider, TieredPrices
-
-TIER_NOT_PRICED: Final = "tier_not_priced"
-"""Assumption: the list has no prices of the tier that served the call, the standard ones are taken."""
-
-STANDARD_TIER: Final = "standard"
-
-_STANDARD_TIERS: Final = frozenset({"", "default", STANDARD_TIER, "auto", "on_demand", "ondemand", "on-demand"})
-"""Words for the ordinary tier: OpenAI, Anthropic, a request's choice, Groq and Google."""
+from tokentrail.semconv.pricing.card import RateCard, Reason, Unpriced
+from tokentrail.semconv.pricing.list_prices import ListPrices
+from tokentrail.semconv.pricing.tables.overlay import Overlay
+from tokentrail.semconv.pricing.tables.user_file import UserFile, UserFileStatus
 
 _SLOT_NS: Final = 15 * 60 * 1_000_000_000
 """Prices change at midnight UTC, or at the half hours of a day: within a quarter of an hour they stand."""
@@ -44,126 +27,14 @@ CACHED_CARDS: Final = 4096
 MAX_NAME_CHARS: Final = 1024
 """Provider, host, models and tier together: longer ones are nobody's, and are not kept in memory as a key."""
 
-_RATES: Final[Mapping[str, Rate]] = {
-    "input_mtok": "input",
-    "cache_read_mtok": "cache_read",
-    "cache_write_mtok": "cache_write",
-    "cache_write_1h_mtok": "cache_write_1h",
-    "input_audio_mtok": "audio_input",
-    "cache_audio_read_mtok": "audio_cache_read",
-    "input_image_mtok": "image_input",
-    "cache_image_read_mtok": "image_cache_read",
-    "output_mtok": "output",
-    "output_reasoning_mtok": "reasoning",
-    "output_audio_mtok": "audio_output",
-    "output_image_mtok": "image_output",
-    "requests_kcount": "request",
-}
-"""Our rates by genai-prices' keys. Its other units (searches, seconds, pages, video) are in no usage we read."""
-
 _log = logging.getLogger(__name__)
 _logged: set[str] = set()
 
-
-class ListPrices:
-    """The layer of published list prices. Thread-safe."""
-
-    def __init__(self) -> None:
-        # May be entered again: reading the list imports httpx2, and that may have it read (a hook on imports).
-        self._lock = threading.RLock()
-        self._providers: dict[str, Provider] = {}
-        self._all: list[Provider] = []
-        self._version = ""
-
-    def load(self) -> "Mapping[str, Provider]":
-        """The price list by provider id, read once; about 0.3 s and 25 MB the first time. Raises `ImportError`."""
-        if not self._providers:
-            with self._lock:
-                if not self._providers:
-                    from importlib.metadata import version
-
-                    from genai_prices.data import providers
-
-                    self._version = f"genai-prices {version('genai-prices')}"
-                    self._all = providers
-                    # Last, because other threads take it as the sign that all is there.
-                    self._providers = {provider.id: provider for provider in providers}
-        return self._providers
-
-    def find(self, lookup: Lookup) -> RateCard | Unpriced | None:
-        """The list price; see `Layer.find`. Never `None`: this is the layer that knows every reason."""
-        if names.is_self_hosted(lookup.provider, lookup.server_address):
-            where = lookup.server_address or lookup.provider
-            return Unpriced(Reason.SELF_HOSTED, f"{where} is no provider's host, its prices are published nowhere")
-        unlisted = ""
-        known = False
-        for model in lookup.models:
-            for price_list in names.price_lists(lookup.provider, lookup.server_address):
-                for candidate in names.candidates(lookup.provider, price_list, model):
-                    provider = self.load().get(candidate.price_list)
-                    if provider is None:
-                        continue
-                    known = True
-                    found = self._match(provider, candidate.model)
-                    if found is None:
-                        continue
-                    if card := self._card(provider, found, candidate, lookup):
-                        return card
-                    unlisted = unlisted or f"{provider.id}/{found.id}"
-        return self._why_not(lookup, known=known, unlisted=unlisted)
-
-    def _match(self, provider: "Provider", model: str) -> "ModelInfo | None":
-        return provider.find_model(model, all_providers=self._all)
-
-    def _card(
-        self, provider: "Provider", model: "ModelInfo", candidate: names.Candidate, lookup: Lookup
-    ) -> RateCard | None:
-        """The card of `model`, or `None` when the list has the model without a price for its tokens."""
-        # A provider that resells another's model does not sell the other's tiers with it: the list's own rule.
-        owner = self._owner(model, provider)
-        own = owner is provider
-        context = _context(lookup.service_tier) if own else {}
-        priced_tier = any(
-            all(context.get(key) == value for key, value in variant.when.items())
-            and (variant.constraint is None or variant.constraint.active(lookup.at))
-            for variant in model.price_variants or ()
-        )
-        listed = _listed(model.get_prices(lookup.at, context))
-        if "input" not in listed:
-            return None
-        standard = lookup.service_tier in _STANDARD_TIERS
-        assumptions = [candidate.assumption] if candidate.assumption else []
-        if not standard and not priced_tier:
-            assumptions.append(TIER_NOT_PRICED)
-        return RateCard(
-            bands=bands_of(listed),
-            source=Source.GENAI_PRICES,
-            version=self._version,
-            entry=f"{owner.id}/{model.id}",
-            tier=lookup.service_tier if priced_tier and not standard else STANDARD_TIER,
-            assumptions=tuple(assumptions),
-            prices_output="output" in listed,
-        )
-
-    def _owner(self, model: "ModelInfo", provider: "Provider") -> "Provider":
-        """Whose list `model` stands in: that of `provider`, or of one whose models it sells (Azure those of OpenAI)."""
-        lists = (provider, *(self.load()[name] for name in provider.fallback_model_providers or ()))
-        return next(owner for owner in lists if any(model is listed for listed in owner.models))
-
-    def _why_not(self, lookup: Lookup, *, known: bool, unlisted: str) -> Unpriced:
-        if unlisted:
-            return Unpriced(Reason.UNKNOWN_MODEL, f"{self._version} lists {unlisted} without a price for tokens")
-        models = " or ".join(repr(model) for model in lookup.models)
-        if known or any(name in self.load() for name in names.price_lists(lookup.provider, lookup.server_address)):
-            wanted = f"{models} of {lookup.provider}" if models else "a call that names no model"
-            return Unpriced(Reason.UNKNOWN_MODEL, f"{self._version} has no price of {wanted}")
-        who = f"provider {lookup.provider!r}" if lookup.provider else "a call that names no provider"
-        return Unpriced(Reason.UNKNOWN_PROVIDER, f"{self._version or 'the price list'} has no prices of {who}")
-
-
+_USER_FILE: Final = UserFile()
+_OVERLAY: Final = Overlay()
 _LIST_PRICES: Final = ListPrices()
 
-LAYERS: Final[tuple[Layer, ...]] = (_LIST_PRICES,)
+LAYERS: Final[tuple[Layer, ...]] = (_USER_FILE, _OVERLAY, _LIST_PRICES)
 """The price lists in the order to ask them; the first card wins."""
 
 
@@ -177,12 +48,35 @@ def rate_card(
     """
     if len(provider) + len(server_address) + len("".join(models)) + len(service_tier) > MAX_NAME_CHARS:
         return Unpriced(Reason.UNKNOWN_MODEL, f"the names of the call are longer than {MAX_NAME_CHARS} characters")
-    return _rate_card(provider, server_address, models, service_tier, at_ns // _SLOT_NS)
+    refresh_price_file()
+    # What an older table answered, even at this moment in another thread, is under another generation.
+    return _rate_card(provider, server_address, models, service_tier, at_ns // _SLOT_NS, _USER_FILE.generation)
+
+
+def use_price_file(path: Path | None) -> None:
+    """Have the price file at `path` go before all lists, now and whenever it changes; `None` for no such file.
+
+    Raises `PriceFileError` when it cannot be read or has errors. It is looked at again all the same, so that a
+    corrected one comes into force.
+    """
+    _USER_FILE.use(path)
+
+
+def refresh_price_file() -> None:
+    """Take the price file over where it has changed, if it is time to look. Costs nothing without a price file."""
+    if time.monotonic() >= _USER_FILE.next_check:
+        _USER_FILE.refresh()
+
+
+def price_file_status() -> UserFileStatus:
+    """Which price file is in force, and what is wrong with the one on disk."""
+    return _USER_FILE.status
 
 
 def load_price_list() -> None:
     """Read the price list now (about 0.3 s), for instance on a thread at start, so that no call waits for it later."""
     _LIST_PRICES.load()
+    _OVERLAY.load()
 
 
 def forget() -> None:
@@ -190,19 +84,32 @@ def forget() -> None:
     _rate_card.cache_clear()
 
 
+def look_up(
+    provider: str, server_address: str, models: tuple[str, ...], service_tier: str, at_ns: int
+) -> tuple[Lookup, RateCard | Unpriced]:
+    """How a call is looked up, and the answer, past the memory; for explanations."""
+    lookup = _lookup(provider, server_address, models, service_tier, at_ns // _SLOT_NS)
+    return lookup, ask(LAYERS, lookup)
+
+
 @lru_cache(maxsize=CACHED_CARDS)
 def _rate_card(
-    provider: str, server_address: str, models: tuple[str, ...], service_tier: str, slot: int
+    provider: str,
+    server_address: str,
+    models: tuple[str, ...],
+    service_tier: str,
+    slot: int,
+    generation: int,  # a part of the key
 ) -> RateCard | Unpriced:
-    return _ask(LAYERS, _lookup(provider, server_address, models, service_tier, slot))
+    return ask(LAYERS, _lookup(provider, server_address, models, service_tier, slot))
 
 
-def _ask(layers: tuple[Layer, ...], lookup: Lookup) -> RateCard | Unpriced:
-    """The first card of `layers`, or the last reason one of them gave."""
+def ask(layers: Sequence[Layer], lookup: Lookup) -> RateCard | Unpriced:
+    """The first card of `layers`, or the last reason one of them gave. Raises nothing."""
     reason: Unpriced | None = None
-    for layer in layers:
+    for position, layer in enumerate(layers, start=1):
         try:
-            answer = layer.find(lookup)
+            answer = layer.find(lookup, partial(ask, layers[position:]))
         except Exception as error:  # noqa: BLE001 - the next list may have the price, and a call is never hurt by ours
             answer = _failure(type(layer).__name__, error)
         if isinstance(answer, RateCard):
@@ -222,33 +129,12 @@ def _failure(layer: str, error: Exception) -> Unpriced:
 def _lookup(provider: str, server_address: str, models: tuple[str, ...], service_tier: str, slot: int) -> Lookup:
     at = _EPOCH + timedelta(microseconds=min(max(slot, 0), _MAX_SLOT) * _SLOT_NS // 1000)
     provider = names.provider_of(provider, server_address)
+    tier, _, region = service_tier.strip().lower().partition("@")
     return Lookup(
         provider=provider,
         models=names.exact_first(provider, tuple(model for model in models if model and not model.isspace())),
         server_address=server_address,
-        service_tier=service_tier.strip().lower(),
+        service_tier=tier,
         at=at,
+        region=region,
     )
-
-
-def _context(service_tier: str) -> dict[str, str]:
-    """The list's request context for a tier: it keeps the tiers under three keys, whose values do not meet."""
-    if not service_tier:
-        return {}
-    return {"service_tier": service_tier, "processing": service_tier, "speed": service_tier}
-
-
-def _listed(prices: "ModelPrice") -> dict[Rate, Steps]:
-    """The prices that concern us, per token or request. Raises `ValueError` on a price that is none."""
-    listed: dict[Rate, Steps] = {}
-    for key, rate in _RATES.items():
-        price: Decimal | TieredPrices | None = getattr(prices, key)
-        if price is None:
-            continue
-        unit = per_request if rate == "request" else per_token
-        steps = [
-            (BASE, getattr(price, "base", price)),
-            *((tier.start, tier.price) for tier in getattr(price, "tiers", ())),
-        ]
-        listed[rate] = tuple((start, unit(usd)) for start, usd in steps)
-    return listed

@@ -1,0 +1,382 @@
+"""Corrections in the embedded store: on record first, whole, healed after a crash, and out of the way of inserts."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from support.calls import NOON_NS, call
+from tokentrail.backend.correction import COST_FIELDS, Correction
+from tokentrail.backend.row import Row
+from tokentrail.backend.store import StoreError, StoreUnavailable, corrections
+from tokentrail.backend.store.chdb import ChdbStore
+from tokentrail.backend.store.rows import ROW_COLUMNS, column_name
+
+DAY_NS = 86_400 * 10**9
+COSTS = ", ".join(column_name(name) for name in COST_FIELDS)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[ChdbStore]:
+    store = ChdbStore(tmp_path / "store")
+    store.migrate()
+    yield store
+    store.close()
+
+
+def corrected(row: Row, usd: str = "0.5") -> Correction:
+    return Correction(
+        row,
+        replace(
+            row,
+            cost_usd=Decimal(usd),
+            cost_components={"input": Decimal(usd)},
+            cost_source="overlay",
+            pricing_status="priced",
+            price_version="overlay 2",
+            price_entry="openai/gpt-y",
+            pricing_tier="standard",
+            pricing_assumptions=("three",),
+        ),
+    )
+
+
+def rows_of(*days: int) -> list[Row]:
+    return [call(span_id=f"{day:016x}", time_ns=NOON_NS + day * DAY_NS) for day in days]
+
+
+def costs(store: ChdbStore) -> list[dict[str, object]]:
+    return store.query(f"SELECT SpanId, {COSTS} FROM llm_requests ORDER BY Timestamp, SpanId")
+
+
+def write(store: ChdbStore, sql: str) -> None:
+    with store._writing:
+        store._open_writer().query(sql)
+
+
+def test_a_correction_changes_the_cost_of_its_call_and_nothing_else(store: ChdbStore) -> None:
+    before, other = rows_of(0, 1)
+    store.insert([], [before, other])
+    columns = ", ".join(each.name for each in ROW_COLUMNS)
+    sql = f"SELECT {columns} FROM llm_requests ORDER BY Timestamp"
+    old = store.query(sql)
+
+    store.correct([corrected(before)], "run-1", NOON_NS)
+
+    changed = {
+        "CostUsd": Decimal("0.5"),
+        "CostComponents": {"input": Decimal("0.5")},
+        "CostSource": "overlay",
+        "PricingStatus": "priced",
+        "PriceVersion": "overlay 2",
+        "PriceEntry": "openai/gpt-y",
+        "PricingTier": "standard",
+        "PricingAssumptions": ["three"],
+    }
+    assert store.query(sql) == [old[0] | changed, old[1]]
+
+
+def test_a_correction_is_on_record_with_what_was_and_what_is(store: ChdbStore) -> None:
+    (row,) = rows_of(0)
+    store.insert([], [row])
+
+    store.correct([corrected(row)], "run-1", NOON_NS + 10**9)
+
+    (record,) = store.query("SELECT * FROM cost_corrections")
+    assert record == {
+        "CorrectedAt": "2026-01-01 12:00:01.123",
+        "Run": "run-1",
+        "Timestamp": "2026-01-01 12:00:00.123456789",
+        "TraceId": row.trace_id,
+        "SpanId": row.span_id,
+        "OldCostUsd": Decimal("0.000255000001"),
+        "OldCostComponents": {"input": Decimal("0.000075000001"), "output": Decimal("0.00018")},
+        "OldCostSource": "genai-prices",
+        "OldPricingStatus": "priced",
+        "OldPriceVersion": "genai-prices 0.2.3",
+        "OldPriceEntry": "openai/gpt-x",
+        "OldPricingTier": "default",
+        "OldPricingAssumptions": ["one", "two"],
+        "NewCostUsd": Decimal("0.5"),
+        "NewCostComponents": {"input": Decimal("0.5")},
+        "NewCostSource": "overlay",
+        "NewPricingStatus": "priced",
+        "NewPriceVersion": "overlay 2",
+        "NewPriceEntry": "openai/gpt-y",
+        "NewPricingTier": "standard",
+        "NewPricingAssumptions": ["three"],
+    }
+    assert store.query("SELECT * FROM cost_correction_runs") == [
+        {
+            "CorrectedAt": "2026-01-01 12:00:01.123",
+            "Run": "run-1",
+            "FirstTimestamp": "2026-01-01 12:00:00.123456789",
+            "LastTimestamp": "2026-01-01 12:00:00.123456789",
+            "Calls": 1,
+            "OldCostUsd": Decimal("0.000255000001"),
+            "NewCostUsd": Decimal("0.5"),
+        }
+    ]
+
+
+def test_a_call_without_a_cost_gets_one(store: ChdbStore) -> None:
+    row = call(cost_usd=None, cost_components={}, pricing_status="unknown_model")
+    store.insert([], [row])
+
+    store.correct([corrected(row)], "run-1", NOON_NS)
+
+    assert [each["CostUsd"] for each in costs(store)] == [Decimal("0.5")]
+    assert store.query("SELECT OldCostUsd FROM cost_corrections") == [{"OldCostUsd": None}]
+
+
+def test_corrections_reach_every_month_at_once(store: ChdbStore) -> None:
+    rows = rows_of(0, 40, 80, 400)
+    store.insert([], rows)
+
+    store.correct([corrected(row) for row in rows[1:]], "run-1", NOON_NS)
+
+    assert [each["PriceVersion"] for each in costs(store)] == ["genai-prices 0.2.3", *["overlay 2"] * 3]
+
+
+def test_a_span_that_is_stored_twice_is_corrected_twice(store: ChdbStore) -> None:
+    (row,) = rows_of(0)
+    store.insert([], [row])
+    store.insert([], [row])
+
+    store.correct([corrected(row), corrected(row)], "run-1", NOON_NS)
+
+    assert [each["CostUsd"] for each in costs(store)] == [Decimal("0.5")] * 2
+
+
+def test_a_row_that_has_another_cost_by_now_is_left_alone(store: ChdbStore) -> None:
+    (row,) = rows_of(0)
+    store.insert([], [row])
+    store.correct([corrected(row, "0.5")], "run-1", NOON_NS)
+
+    store.correct([corrected(row, "0.7")], "run-2", NOON_NS)
+
+    assert [each["CostUsd"] for each in costs(store)] == [Decimal("0.5")]
+
+
+def test_nothing_is_left_behind(store: ChdbStore) -> None:
+    rows = rows_of(0, 1)
+    store.insert([], rows)
+
+    store.correct([corrected(rows[0])], "run-1", NOON_NS)
+
+    assert store.query("SELECT total_rows AS n FROM system.tables WHERE name = 'cost_correction_values'") == [{"n": 0}]
+    assert store.query("SELECT count() AS n FROM system.mutations WHERE NOT is_done") == [{"n": 0}]
+
+
+def test_inserts_and_queries_go_on_while_a_correction_is_made(
+    store: ChdbStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (row,) = rows_of(0)
+    store.insert([], [row])
+    in_the_middle, go_on = threading.Event(), threading.Event()
+    execute = store._correct
+
+    def held(sql: str, parameters: Mapping[str, object]) -> None:
+        if sql.lstrip().startswith("ALTER"):
+            in_the_middle.set()
+            assert go_on.wait(30)
+        execute(sql, parameters)
+
+    monkeypatch.setattr(store, "_correct", held)
+    thread = threading.Thread(target=store.correct, args=([corrected(row)], "run-1", NOON_NS))
+    thread.start()
+    assert in_the_middle.wait(30)
+
+    store.insert([], rows_of(1, 2))
+    seen = store.query("SELECT count() AS n FROM llm_requests")
+    go_on.set()
+    thread.join(60)
+
+    assert seen == [{"n": 3}]
+    assert [each["PriceVersion"] for each in costs(store)] == ["overlay 2", *["genai-prices 0.2.3"] * 2]
+
+
+def test_a_correction_that_fails_is_finished_by_the_next(store: ChdbStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = rows_of(0, 1)
+    store.insert([], [first, second])
+    # A mutation that starts, and then fails on a part: ClickHouse would try it again for ever.
+    broken = corrections._UPDATE.replace("WHERE ", "WHERE throwIf(SpanId != '') = 0 AND ")
+    with monkeypatch.context() as patched:
+        patched.setattr(corrections, "_UPDATE", broken)
+        with pytest.raises(StoreError, match="could not correct costs"):
+            store.correct([corrected(first)], "run-1", NOON_NS)
+
+    assert store.query("SELECT count() AS n FROM system.mutations WHERE NOT is_done") == [{"n": 0}]
+    assert [each["PriceVersion"] for each in costs(store)] == ["genai-prices 0.2.3"] * 2
+
+    store.correct([corrected(second)], "run-2", NOON_NS)
+
+    assert [each["PriceVersion"] for each in costs(store)] == ["overlay 2"] * 2
+    assert store.query("SELECT Run FROM cost_correction_runs ORDER BY Run") == [{"Run": "run-1"}, {"Run": "run-2"}]
+
+
+def test_a_correction_that_cannot_be_finished_does_not_keep_the_store_from_opening(
+    store: ChdbStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (row,) = rows_of(0)
+    store.insert([], [row])
+    monkeypatch.setattr(corrections, "_UPDATE", "ALTER TABLE nothing UPDATE {sets} WHERE {run} = {old}")
+    with pytest.raises(StoreError):
+        store.correct([corrected(row)], "run-1", NOON_NS)
+
+    store.migrate()
+
+    assert "the next one tries" in caplog.text
+    assert len(costs(store)) == 1
+
+
+def test_a_closed_store_corrects_nothing(store: ChdbStore) -> None:
+    store.close()
+
+    with pytest.raises(StoreUnavailable, match="closed"):
+        store.correct([corrected(call())], "run-1", NOON_NS)
+
+
+CHILD = """
+    import os, signal, sys
+    from dataclasses import replace
+    from decimal import Decimal
+    from support.calls import NOON_NS, call
+    from tokentrail.backend.correction import Correction
+    from tokentrail.backend.store.chdb import ChdbStore
+
+    path, dies_at, when = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+    store = ChdbStore(path)
+    store.migrate()
+    rows = [call(span_id=f"{n:016x}", time_ns=NOON_NS + n * 10**9 * 5000) for n in range(1000)]
+    store.insert([], rows)
+    statements = 0
+
+    def counted(execute):
+        def run(*args):
+            global statements
+            statements += 1
+            if statements == dies_at and when == "before":
+                os.kill(os.getpid(), signal.SIGKILL)
+            execute(*args)
+            if statements == dies_at and when == "after":
+                os.kill(os.getpid(), signal.SIGKILL)
+        return run
+
+    store._correct, store._send = counted(store._correct), counted(store._send)
+    changes = [
+        Correction(row, replace(row, cost_usd=Decimal("0.5"), cost_components={"input": Decimal("0.5")},
+                                price_version="overlay 2"))
+        for row in rows[::2]
+    ]
+    print("ready", flush=True)
+    store.correct(changes, "run-1", NOON_NS)
+    print("done", statements, flush=True)
+    if when == "never":
+        sys.exit(0)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+STATEMENTS = 9
+"""Of a correction over two months: the record, kill, empty, fill, two updates, finish, empty. And one past the end."""
+
+
+def child(path: Path, dies_at: int, when: str) -> subprocess.Popen[str]:
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, "-c", textwrap.dedent(CHILD), str(path), str(dies_at), when]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+
+
+def after_the_crash(path: Path) -> tuple[bool, list[dict[str, object]]]:
+    """Open the store again: whether the record was durable, and the costs of the calls."""
+    store = ChdbStore(path)
+    try:
+        store.migrate()
+        found = costs(store)
+        (records,) = store.query("SELECT count() AS n FROM cost_corrections")
+        (runs,) = store.query("SELECT count() AS n FROM cost_correction_runs")
+        assert store.query("SELECT count() AS n FROM system.mutations WHERE NOT is_done") == [{"n": 0}]
+    finally:
+        store.close()
+    assert records["n"] in (0, 500), "the record of a run is whole or not there"
+    assert runs["n"] == (1 if records["n"] else 0), "what is on record is finished when the store is opened"
+    return bool(records["n"]), found
+
+
+def assert_all_or_nothing(on_record: bool, found: list[dict[str, object]]) -> None:
+    assert len(found) == 1000
+    for number, row in enumerate(found):
+        components = row["CostComponents"]
+        assert isinstance(components, dict)
+        assert sum(components.values()) == row["CostUsd"]
+        new = on_record and number % 2 == 0
+        assert row["CostUsd"] == (Decimal("0.5") if new else Decimal("0.000255000001"))
+        assert row["PriceVersion"] == ("overlay 2" if new else "genai-prices 0.2.3")
+
+
+@pytest.mark.parametrize(("dies_at", "when"), [(1, "before"), *((number, "after") for number in range(1, STATEMENTS))])
+def test_a_kill_between_any_two_steps_leaves_all_calls_whole_and_is_healed(
+    tmp_path: Path, dies_at: int, when: str
+) -> None:
+    with child(tmp_path / "store", dies_at, when) as process:
+        out = process.communicate(timeout=60)[0]
+
+    assert process.returncode == -signal.SIGKILL
+    assert "ready" in out
+    assert "done" not in out
+    on_record, found = after_the_crash(tmp_path / "store")
+    assert on_record == (when == "after")
+    assert_all_or_nothing(on_record, found)
+
+
+def test_these_are_all_steps(tmp_path: Path) -> None:
+    with child(tmp_path / "store", STATEMENTS + 9, "never") as process:
+        out = process.communicate(timeout=60)[0]
+
+    assert f"done {STATEMENTS - 1}" in out
+
+
+@pytest.mark.parametrize("delay_ms", [5, 15, 30, 50, 80])
+def test_a_kill_at_any_moment_leaves_all_calls_whole_and_is_healed(tmp_path: Path, delay_ms: int) -> None:
+    with child(tmp_path / "store", STATEMENTS + 9, "at some time") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(delay_ms / 1000)
+        process.kill()
+        process.stdout.read()
+
+    on_record, found = after_the_crash(tmp_path / "store")
+    assert_all_or_nothing(on_record, found)
+
+
+def test_every_field_of_a_row_is_kept_by_the_tables(store: ChdbStore) -> None:
+    told = {
+        "cache_write_1h_tokens": 40,
+        "audio_input_tokens": 1,
+        "audio_output_tokens": 2,
+        "audio_cache_read_tokens": 3,
+        "image_input_tokens": 4,
+        "image_output_tokens": 5,
+        "service_tier": "flex",
+        "pricing_model": "openai/gpt-x",
+    }
+    store.insert([], [call(**told)])
+
+    columns = ", ".join(f"{column_name(name)} AS {name}" for name in told)
+    assert store.query(f"SELECT {columns} FROM llm_requests") == [told]
+    assert set(told) <= {each.name for each in fields(Row)}
+
+
+def test_what_a_correction_writes_is_synced_before_what_it_replaces_may_go(store: ChdbStore) -> None:
+    (table,) = store.query("SELECT create_table_query AS ddl FROM system.tables WHERE name = 'llm_requests'")
+
+    # A mutated part is synced as a merged one is: ClickHouse does neither unless it is told.
+    assert "min_rows_to_fsync_after_merge = 1" in str(table["ddl"])
