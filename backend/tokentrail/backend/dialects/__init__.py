@@ -9,12 +9,21 @@ from typing import Final
 from tokentrail.backend.dialects._base import Dialect
 from tokentrail.backend.dialects.kinds import BILLABLE
 from tokentrail.backend.dialects.merge import merge
+from tokentrail.backend.dialects.openinference import OpenInference
+from tokentrail.backend.dialects.openlit import OpenLIT
+from tokentrail.backend.dialects.openllmetry import OpenLLMetry
 from tokentrail.backend.dialects.otel_genai import OtelGenAI, Tokentrail
 from tokentrail.backend.row import Row
 from tokentrail.backend.span import Span
 from tokentrail.semconv import genai
 
-DIALECTS: Final[tuple[Dialect, ...]] = (Tokentrail(), OtelGenAI())
+DIALECTS: Final[tuple[Dialect, ...]] = (
+    Tokentrail(),
+    OpenInference(),
+    OpenLIT(),
+    OpenLLMetry(),
+    OtelGenAI(),
+)
 
 _SHAPES: Final = 4096
 """Shapes of spans (their keys and scope) whose dialects are remembered."""
