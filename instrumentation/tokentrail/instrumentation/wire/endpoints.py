@@ -6,6 +6,7 @@ the body must look like the format too; such a host is self-hosted, or a gateway
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
@@ -22,6 +23,10 @@ _MODEL_KEY: Final = b'"model":'
 _MAX_MODEL_BYTES: Final = 512
 _END_BYTES: Final = 2048
 """How much of each end of a body is searched for the model it names."""
+_KNOWN_PLACES: Final = 512
+"""Hosts and paths whose routes are remembered, whether or not any is served there."""
+_MAX_PATH_CHARS: Final = 512
+"""Of a path that is remembered."""
 
 
 class Endpoint(NamedTuple):
@@ -37,6 +42,8 @@ class Endpoint(NamedTuple):
     """True where the path says that the answer is a stream."""
     is_guess: bool = False
     """True where `model` was searched for: what the parsed body says counts."""
+    is_unnamed: bool = False
+    """True until the body has been asked for the model (`named`); `model` is what counts where that names none."""
 
 
 class _Served(NamedTuple):
@@ -78,6 +85,19 @@ def _last_word(path: str) -> str:
     return path[max(path.rfind("/"), path.rfind(":")) + 1 :]
 
 
+class _Place(NamedTuple):
+    """What is served at a host and a path, as far as these two tell."""
+
+    served: _Served
+    provider: str | None
+    model: str
+    """That the path names, in place of the body."""
+    deployment: str
+    """The model where neither the path nor the body names one."""
+    endpoint: Endpoint | None
+    """The endpoint, where the body need not be looked at to know that it is one."""
+
+
 _ROUTES: Final = _compiled(WIRE_FORMATS)
 _OPEN_ENDED: Final = _ROUTES.get("{}", ())
 """Those whose last word may be any: they end in an id."""
@@ -85,26 +105,61 @@ _OPEN_ENDED: Final = _ROUTES.get("{}", ())
 
 def match(host: str, port: int | None, path: str, body: bytes) -> Endpoint | None:
     """The endpoint that a POST of `body` calls, or `None` when it is no model call that is known."""
+    endpoint = recognise(host, port, path, body)
+    return None if endpoint is None else named(endpoint, body)
+
+
+def recognise(host: str, port: int | None, path: str, body: bytes) -> Endpoint | None:
+    """The same, but the model may not have been looked for: this is for the application's path."""
+    places = _places(host, port, path) if len(path) <= _MAX_PATH_CHARS else _find_places(host, port, path)
+    parsed: Json | None = None
+    for place in places:
+        if place.endpoint is not None:
+            return place.endpoint
+        if place.provider is None or place.served.judged:
+            if parsed is None:
+                parsed = parse(body)
+            if not place.served.wire.recognises(parsed):
+                continue
+        if place.model in _NO_MODELS:
+            return None
+        return _endpoint(place, body, parsed)
+    return None
+
+
+def named(endpoint: Endpoint, body: bytes, parsed: Json | None = None) -> Endpoint:
+    """`endpoint`, whose request has `body`, with the model; `parsed` is the same body where it has been parsed."""
+    if not endpoint.is_unnamed:
+        return endpoint
+    if parsed is not None:
+        model, is_guess = text(parsed.get("model")), False
+    else:
+        model, is_guess, parsed = _find_model(body, endpoint.body)
+    return Endpoint(endpoint.wire, endpoint.provider, model or endpoint.model, parsed, endpoint.stream, is_guess)
+
+
+def _find_places(host: str, port: int | None, path: str) -> tuple[_Place, ...]:
+    """What may be served at `host` and `path`, in the order in which to ask the body."""
     path = path.rstrip("/")
     candidates = _ROUTES.get(_last_word(path), _OPEN_ENDED)
     matches = [(served, found) for served in candidates if (found := served.path.search(path)) is not None]
     if not matches:
-        return None
+        return ()
     provider = _provider(host, port, path)
-    parsed: Json | None = None
+    deployment = found.group(1) if (found := _DEPLOYMENT.search(path)) else ""
+    places = []
     for served, found in matches:
         if served.providers and provider not in served.providers:
             continue
-        if provider is None or served.judged:
-            if parsed is None:
-                parsed = parse(body)
-            if not served.wire.recognises(parsed):
-                continue
-        named = found.groupdict().get("model")
-        if named in _NO_MODELS:
-            return None
-        return _endpoint(served, provider, path, body, parsed, unquote(named) if named else "")
-    return None
+        model = unquote(found.groupdict().get("model") or "")
+        endpoint = None
+        if provider is not None and not (served.judged or served.shared or model):
+            endpoint = Endpoint(served.wire, provider, deployment, None, served.stream, is_unnamed=True)
+        places.append(_Place(served, provider, model, deployment, endpoint))
+    return tuple(places)
+
+
+_places: Final = lru_cache(maxsize=_KNOWN_PLACES)(_find_places)
 
 
 def _provider(host: str, port: int | None, path: str) -> str | None:
@@ -114,21 +169,22 @@ def _provider(host: str, port: int | None, path: str) -> str | None:
     return providers.AZURE_OPENAI if is_openai else provider
 
 
-def _endpoint(
-    served: _Served, provider: str | None, path: str, body: bytes, parsed: Json | None, model: str
-) -> Endpoint:
-    is_guess = False
+def _endpoint(place: _Place, body: bytes, parsed: Json | None) -> Endpoint:
+    served, model, is_guess = place.served, place.model, False
     if not model:
-        if parsed is None:
-            model = _search_model(body)
-            is_guess = bool(model)
-        if not model:
-            parsed = parse(body) if parsed is None else parsed
-            model = text(parsed.get("model"))
-        if not model and (deployment := _DEPLOYMENT.search(path)):
-            model = deployment.group(1)
+        model, is_guess, parsed = _find_model(body, parsed)
+        model = model or place.deployment
     wire = served.wire if served.shared is None else served.shared.serving(model, body)
-    return Endpoint(wire, provider or providers.SELF_HOSTED, model, parsed, served.stream, is_guess)
+    return Endpoint(wire, place.provider or providers.SELF_HOSTED, model, parsed, served.stream, is_guess)
+
+
+def _find_model(body: bytes, parsed: Json | None) -> tuple[str, bool, Json | None]:
+    """The model that `body` names, whether that is a guess, and the parsed body where it is known or was needed."""
+    if parsed is None:
+        if model := _search_model(body):
+            return model, True, None
+        parsed = parse(body)
+    return text(parsed.get("model")), False, parsed
 
 
 def _search_model(body: bytes) -> str:
