@@ -97,7 +97,8 @@ class BodyReader:
             if not self.problem:
                 self._raw.feed_raw(self._media_type, bytes(self._document), self._passed_bytes + len(self._document))
         elif self._document or self._head:
-            self._read_document(self._document + self._head)
+            self._document += self._head
+            self._read_document(self._document)
         return self._reader.result()
 
     def _decide(self, data: bytes) -> bytes:

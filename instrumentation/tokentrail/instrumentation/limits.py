@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Final
 
 from tokentrail.semconv import genai
@@ -87,7 +88,7 @@ def read_limits(headers: Mapping[str, str]) -> dict[str, int | float]:
     `headers` has values by lower-case name.
     """
     attributes: dict[str, int | float] = {}
-    for name in sorted(_RANKS.keys() & headers.keys(), key=_RANKS.__getitem__):
+    for name in sorted([name for name in headers if name in _RANKS], key=_RANKS.__getitem__):
         attribute, value = _ATTRIBUTES[name], headers[name]
         if attribute in attributes:
             continue
@@ -102,22 +103,22 @@ def read_limits(headers: Mapping[str, str]) -> dict[str, int | float]:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    milliseconds = headers.get("retry-after-ms", "")
-    if _SECONDS.fullmatch(milliseconds):
+    milliseconds = headers.get("retry-after-ms")
+    if milliseconds and _SECONDS.fullmatch(milliseconds):
         return float(milliseconds) / 1000
-    value = headers.get("retry-after", "")
+    value = headers.get("retry-after")
+    if not value:
+        return None
     if _SECONDS.fullmatch(value):
         return float(value)
-    return _between(_http_date(value), headers) if value else None
+    return _between(_http_date(value), headers)
 
 
 def _until(value: str, headers: Mapping[str, str]) -> float | None:
-    if _SECONDS.fullmatch(value):
-        return float(value)
     if len(value) > 64:
         return None
-    if _DURATION.fullmatch(value):
-        return round(sum(float(amount) * _UNITS_S[unit] for amount, unit in _DURATION_PART.findall(value)), 9)
+    if (duration := _seconds(value)) is not None:
+        return duration
     if epoch := _EPOCH.fullmatch(value):
         seconds, milliseconds, fraction = epoch.groups(default="")
         return _between(float(f"{seconds}.{milliseconds or '0'}" if milliseconds else seconds + fraction), headers)
@@ -126,6 +127,16 @@ def _until(value: str, headers: Mapping[str, str]) -> float | None:
     except ValueError:
         return None
     return _between(moment.timestamp(), headers) if moment.tzinfo else None
+
+
+@lru_cache(maxsize=256)
+def _seconds(value: str) -> float | None:
+    """A time that does not depend on when it is told: `1.2`, `6ms`, `1m30s`; the same ones come again and again."""
+    if _SECONDS.fullmatch(value):
+        return float(value)
+    if _DURATION.fullmatch(value):
+        return round(sum(float(amount) * _UNITS_S[unit] for amount, unit in _DURATION_PART.findall(value)), 9)
+    return None
 
 
 def _between(moment_s: float | None, headers: Mapping[str, str]) -> float | None:

@@ -32,6 +32,7 @@ _SEND_ANYWAY: Final = frozenset(
 """Providers that say the usage of every stream, or are not known to take the option."""
 _ENDS_BYTES: Final = 2048
 _OPTION: Final = b"stream_options"
+_STREAM_KEY: Final = b'"stream"'
 _STREAM: Final = re.compile(rb'"stream"\s*:\s*true')
 _NO_CHOICES: Final = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 _END_OF_EVENT: Final = re.compile(rb"\r?\n\r?\n")
@@ -41,7 +42,7 @@ def ask(endpoint: Endpoint, body: bytes) -> bytes | None:
     """`body` with the question for the usage, or `None` when there is none to ask: no stream, or asked already."""
     if endpoint.wire.name not in _FORMATS or endpoint.provider in _SEND_ANYWAY:
         return None
-    if not (_STREAM.search(body[:_ENDS_BYTES]) or _STREAM.search(body[-_ENDS_BYTES:])):
+    if not _may_stream(body):
         return None
     request = endpoint.body
     if request is None:
@@ -60,6 +61,14 @@ def ask(endpoint: Endpoint, body: bytes) -> bytes | None:
         return None
     asking = {**request, "stream_options": {**options, "include_usage": True}}
     return json.dumps(asking, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+
+
+def _may_stream(body: bytes) -> bool:
+    """True for a body that seems to ask for a stream: most do not, and this is asked of all, before they leave."""
+    end = max(len(body) - _ENDS_BYTES, 0)
+    if body.find(_STREAM_KEY, 0, _ENDS_BYTES) < 0 and body.find(_STREAM_KEY, end) < 0:
+        return False
+    return bool(_STREAM.search(body, 0, _ENDS_BYTES) or _STREAM.search(body, end))
 
 
 def is_refusal(content: bytes, content_encoding: str) -> bool:

@@ -63,6 +63,8 @@ def text(value: object) -> str:
 
 def integer(value: object) -> int | None:
     """`value` if it is a whole number that an attribute can carry (64 bits, signed), else `None`."""
+    if type(value) is int:  # nearly always
+        return value if -_INT64 <= value < _INT64 else None
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool) and -_INT64 <= value < _INT64:
