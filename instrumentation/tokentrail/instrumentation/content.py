@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, cast
 from urllib.parse import unquote_to_bytes
 
 Part = Mapping[str, object]
@@ -184,18 +184,19 @@ def _bounded(value: object, max_bytes: int, depth: int = 0) -> object:
     """`value` with every string in it cut to `max_bytes`; a part that was cut says so."""
     if isinstance(value, str):
         return _cut(value, max_bytes)
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)  # Python reads NaN in JSON, which is not JSON
-    if value is None or isinstance(value, (int, float)):
-        return value
-    if not isinstance(value, (Mapping, Sequence)) or isinstance(value, (bytes, bytearray)):
-        return str(value)  # came from no JSON
+    # What is parsed JSON is told by its type: to ask what else might be a sequence takes longer than the rest.
+    if type(value) is not dict and type(value) is not list and not _holds_more(value):
+        return _bounded_scalar(value)
     if depth == _MAX_DEPTH:
         return "[nested too deep]"
-    if isinstance(value, Sequence):
-        return [_bounded(item, max_bytes, depth + 1) for item in value]
+    if type(value) is list or not isinstance(value, Mapping):
+        return [_bounded(item, max_bytes, depth + 1) for item in cast("Sequence[object]", value)]
     key_bytes = max(max_bytes, _MIN_PART_BYTES)
-    bounded = {_cut(str(key), key_bytes): _bounded(item, max_bytes, depth + 1) for key, item in value.items()}
+    bounded: dict[str, object] = {}
+    for key, item in value.items():
+        # A short text, as most values are, stays as it is (UTF-8 takes four bytes a character at most).
+        is_short = type(item) is str and len(item) * 4 <= max_bytes
+        bounded[_cut(str(key), key_bytes)] = item if is_short else _bounded(item, max_bytes, depth + 1)
     for name in _TEXTS if "type" in value else ():
         original = value.get(name)
         if isinstance(original, str) and bounded[name] is not original:
@@ -204,9 +205,23 @@ def _bounded(value: object, max_bytes: int, depth: int = 0) -> object:
     return bounded
 
 
+def _holds_more(value: object) -> bool:
+    return isinstance(value, (Mapping, Sequence)) and not isinstance(value, (bytes, bytearray))
+
+
+def _bounded_scalar(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # Python reads NaN in JSON, which is not JSON
+    if value is None or isinstance(value, (int, float)):
+        return value
+    return str(value)  # came from no JSON
+
+
 def _cut(value: str, max_bytes: int) -> str:
+    if len(value) * 4 <= max_bytes:
+        return value
     # Python keeps a text in one, two or four bytes a character, which are at most two, three or four of UTF-8.
-    if len(value) + sys.getsizeof(value) - _EMPTY_BYTES <= max_bytes or len(value) * 4 <= max_bytes:
+    if len(value) + sys.getsizeof(value) - _EMPTY_BYTES <= max_bytes:
         return value
     raw = value.encode("utf-8", "replace")
     return value if len(raw) <= max_bytes else raw[:max_bytes].decode("utf-8", "ignore")
