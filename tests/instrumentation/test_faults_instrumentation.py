@@ -78,6 +78,13 @@ GUARDS: Final[Mapping[str, frozenset[str]]] = {
         f"ContextSpanProcessor.{name}" for name in ("on_start", "on_end", "force_flush", "shutdown")
     ),
     "tokentrail.instrumentation.threads": frozenset({"_Carried.__init__", "_Carried.__call__"}),
+    "tokentrail.instrumentation.unstarted": frozenset(
+        f"UnstartedSpan.{name}"
+        for name in (
+            *("started", "__getattr__", "is_recording", "get_span_context", "set_attributes", "set_attribute"),
+            *("add_event", "add_link", "update_name", "set_status", "record_exception", "end"),
+        )
+    ),
 }
 """What the application, a library or the SDK calls itself: `protect` is in there, and what stands outside it cannot
 fail, as an assignment cannot."""
@@ -99,7 +106,7 @@ IN_MEMORY: Final = frozenset({"plain", "streamed"})
 """Kinds of scenes without a connection."""
 DEFERRED: Final = tuple(
     f"tokentrail.instrumentation.{name}"
-    for name in ("deferred", "exchange", "late_owner", "owner", "processor", "record")
+    for name in ("deferred", "exchange", "late_owner", "owner", "processor", "record", "unstarted")
 )
 """Modules that differ when what can wait is done by another thread."""
 

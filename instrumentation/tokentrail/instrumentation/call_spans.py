@@ -147,6 +147,11 @@ def note(span: Span) -> None:
     _noted.set((*live[1 - MAX_NOTED :], ref(span)))
 
 
+def are_noted() -> bool:
+    """False where no model call was ever opened in this context, so that `open_calls` finds none."""
+    return bool(_noted.get())
+
+
 def open_calls() -> list[Span]:
     """The open model calls that were opened in this context, or in the one it was copied from: newest first."""
     found = (each() for each in reversed(_noted.get()))

@@ -6,32 +6,35 @@
     exchange.chunk(data) ...                the application is given these bytes
     exchange.finish(StreamExit.COMPLETE)    or fail(exception): exactly once counts, the rest is ignored
 
-What runs on the application's path is small: find the model, open a span, remember the bytes. Everything else is read
-afterwards by `deferred`. The exception are calls that another instrumentation's span owns: it will be ended by its
-owner as soon as the response is read, so they are read before the application sees the end of it.
+What runs on the application's path is small: know the endpoint, have a span current, remember the bytes. Everything
+else is read afterwards by `deferred`. The exception are calls that another instrumentation's span owns: it will be
+ended by its owner as soon as the response is read, so they are read before the application sees the end of it.
 """
 
 import functools
 import sys
 import time
-from collections import deque
+from collections.abc import Mapping
 from threading import RLock
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.trace import Span
 
+from tokentrail.instrumentation import call_spans, stream_usage
 from tokentrail.instrumentation import headers as header_rules
-from tokentrail.instrumentation import stream_usage
 from tokentrail.instrumentation.body import BodyReader
-from tokentrail.instrumentation.context import baggage_tags, current_tags, detach, without_baggage
+from tokentrail.instrumentation.context import detach, without_baggage
 from tokentrail.instrumentation.guard import protect
 from tokentrail.instrumentation.headers import RawHeaders, RequestTags
 from tokentrail.instrumentation.owner import before_end, claim_owner, let_go
 from tokentrail.instrumentation.record import Outcome, describe
+from tokentrail.instrumentation.unstarted import UnstartedSpan
 from tokentrail.instrumentation.wire import endpoints
 from tokentrail.instrumentation.wire._base import AttributeValue
+from tokentrail.instrumentation.wire._json import Json
 from tokentrail.instrumentation.wire.endpoints import Endpoint
 from tokentrail.semconv import genai
 from tokentrail.semconv.genai import StreamExit
@@ -41,8 +44,11 @@ if TYPE_CHECKING:
 
 _FINISHING: Final = protect("finishing a call")
 _READING: Final = protect("reading a response")
+_READING_REQUEST: Final = protect("reading a request")
 _HAND_OVER_BYTES: Final = 256 * 1024
 """A stream's bytes are handed to the background reader whenever this many have gathered."""
+
+_NOWHERE: Final = Context()
 
 UNDER_WAY: Final = otel_context.create_key("tokentrail-exchange")
 """Set while a request is sent: what a client sends beneath it, as an SDK's aiohttp transport does, is the same call."""
@@ -51,35 +57,38 @@ UNDER_WAY: Final = otel_context.create_key("tokentrail-exchange")
 class Exchange:
     """One request and its response. Methods may be called from any thread; none of them raises."""
 
+    __slots__ = (
+        *("__weakref__", "_attributes", "_body", "_body_reader", "_chunks", "_context", "_end_ticks", "_endpoint"),
+        *("_exit", "_failed_attempt", "_failure", "_gathered_bytes", "_host", "_is_decoded", "_last_chunk_ticks"),
+        *("_observer", "_port", "_recorded", "_response_headers", "_span", "_start_ns", "_start_ticks", "_status_code"),
+        *("_work_lock", "is_over", "owned", "tags"),
+    )
+
     def __init__(
         self,
         observer: "Observer",
         endpoint: Endpoint,
-        host: str,
-        port: int | None,
+        address: tuple[str, int | None],
         body: bytes,
         tags: RequestTags,
+        context: Context,
     ) -> None:
+        """`address` is host and port, `context` what is current as the request leaves."""
         self.tags = tags
+        self.is_over = False
+        """True once the first end has come, which is the one that counts."""
         self._observer = observer
         self._endpoint = endpoint
-        self._host = host
+        self._host, self._port = address
         self._body = body
+        self._context = context
         # The wall clock dates the call, the monotonic one measures it.
         self._start_ns, self._start_ticks = time.time_ns(), time.perf_counter_ns()
-        self._attributes: dict[str, AttributeValue] = dict(tags.attributes)
-        ambient = current_tags()
-        if observer.config.baggage:
-            ambient = ambient.over(baggage_tags())
-        self._attributes.update(tags.tags.over(ambient).attributes())
-        self._start_attributes = self._describe_start(port)
-        self._lock = RLock()
-        """Held to end the exchange: for a moment, so that the application never waits for a body to be read."""
+        self._attributes: dict[str, AttributeValue] | None = None
         self._work_lock = RLock()
-        self._finished = False
         self._recorded = False
         self._status_code: int | None = None
-        self._chunks: deque[tuple[int, bytes]] = deque()
+        self._chunks: list[tuple[int, bytes]] = []
         self._gathered_bytes = 0
         self._response_headers: RawHeaders | None = None
         self._is_decoded = False
@@ -88,9 +97,9 @@ class Exchange:
         self._exit = ""
         self._failure: tuple[str, str] | None = None
         self._failed_attempt: Outcome | None = None
-        owner = claim_owner(self, endpoint.wire.operation, endpoint.model)
+        owner = claim_owner(self, endpoint.wire.operation, self._model if call_spans.are_noted() else "")
         self.owned = owner is not None
-        self._span = owner or self._start_span()
+        self._span = owner or self._begin_span()
         if owner is not None:
             before_end(owner, self.settle)
 
@@ -110,7 +119,7 @@ class Exchange:
 
     def enter(self) -> object:
         """Make the span current, until `leave` is given what this returns."""
-        under_way = otel_context.set_value(UNDER_WAY, True, trace.set_span_in_context(self._span))
+        under_way = otel_context.set_value(UNDER_WAY, True, trace.set_span_in_context(self._span, self._context))
         return otel_context.attach(without_baggage(under_way))
 
     def leave(self, token: object) -> None:
@@ -173,48 +182,53 @@ class Exchange:
 
     def disown(self) -> None:
         """Record nothing: this is a copy in a process that was forked off, the original is recorded in the parent."""
-        self._finished = self._recorded = True
+        self.is_over = self._recorded = True
         self._chunks.clear()
 
     def finish(self, stream_exit: str, failure: tuple[str, str] | None = None) -> None:
         """The exchange is over; only the first call counts."""
         with _FINISHING:
-            with self._lock:
-                if self._finished:
-                    return
-                self._end_ticks = time.perf_counter_ns()
-                self._exit = stream_exit
-                self._failure = failure
-                self._finished = True  # last: `work`, which does not wait for this lock, looks at it first
-            self._observer.forget(self)
+            if self.is_over or not self._observer.forget(self):
+                return  # of several at once, one is told that it has been open
+            self._end_ticks = time.perf_counter_ns()
+            self._exit = stream_exit
+            self._failure = failure
+            self.is_over = True  # last: `work` looks at it first
             self._observer.hand_over(self, self._gathered_bytes + len(self._body))
 
     def work(self) -> None:
         """Read what has gathered, and record the outcome when the exchange is over."""
         with self._work_lock:
             # Looked at before the chunks: what comes after the end is not waited for.
-            finished = self._finished
+            finished = self.is_over
             with _READING:
                 self._read_chunks()
             if not finished or self._recorded:
                 return
             self._recorded = True
+            request: Json = {}
+            if self._span.is_recording():
+                with _READING_REQUEST:
+                    request = self._parse_request()
             outcome = self._base_outcome()
             try:
                 with _READING:
                     self._read_response(outcome)
                 if self._span.is_recording():
-                    with protect("reading a request"):
-                        self._read_request(outcome)
+                    with _READING_REQUEST:
+                        self._read_request(request, outcome)
             finally:
                 self._record(outcome)
                 self._chunks.clear()
                 self._body, self._body_reader, self._response_headers = b"", None, None
+                if not self.owned:
+                    self._context = _NOWHERE  # the application may keep its response, but not by that its own spans
 
     def _read_chunks(self) -> None:
         """Have what has gathered read: one by one until the first output, whose time counts, then at once."""
         # Taken out at once: more may come while these are read, and what cannot be read must not gather.
-        chunks = [self._chunks.popleft() for _ in range(len(self._chunks))]
+        chunks = self._chunks[:]
+        del self._chunks[: len(chunks)]
         if self._body_reader is None and self._response_headers is not None:
             self._body_reader = self._start_reading(self._response_headers)
         reader = self._body_reader
@@ -230,7 +244,7 @@ class Exchange:
 
     def _start_reading(self, raw: RawHeaders) -> BodyReader:
         headers = header_rules.known(raw)
-        self._attributes.update(header_rules.read_response(headers))
+        self._known_attributes().update(header_rules.read_response(headers))
         reader = self._endpoint.wire.reader(self._keeps_content(self.tags.omit_response))
         if (feed_headers := getattr(reader, "feed_headers", None)) is not None:
             feed_headers(header_rules.by_name(raw).get)
@@ -252,6 +266,7 @@ class Exchange:
         else:
             self._observer.recorder.enrich(self._span, outcome)
             self._span = let_go(self._span, functools.partial(self._observer.defer, self._record_apart, outcome))
+            self._context = trace.set_span_in_context(self._span, self._context)
 
     def _record_apart(self, outcome: Outcome) -> None:
         """The owner's span will not be seen by anybody: the call has one of its own, in its place."""
@@ -261,41 +276,68 @@ class Exchange:
         outcome, self._failed_attempt = self._failed_attempt, None
         return outcome
 
-    def _start_span(self, below: Span | None = None) -> Span:
-        """A span of our own for this request, below `below` or else below what is current."""
-        operation, model = self._endpoint.wire.operation, self._endpoint.model
-        return self._observer.recorder.start(operation, self._start_attributes, model, self._start_ns, below)
+    def _begin_span(self) -> Span:
+        """The span of our own that is current while the request is sent."""
+        if self._observer.recorder.may_start_late(self._context):
+            return UnstartedSpan(self._start_span_with)
+        return self._start_span_with({})
 
-    def _describe_start(self, port: int | None) -> dict[str, AttributeValue]:
-        endpoint = self._endpoint
+    def _start_span_with(self, attributes: Mapping[str, AttributeValue]) -> Span:
+        """A span below what was current as the request left, with `attributes` over those known at its start."""
+        operation, known = self._endpoint.wire.operation, self._start_attributes()
+        return self._observer.recorder.start(operation, known, self._model, self._start_ns, self._context, attributes)
+
+    def _start_span(self, below: Span) -> Span:
+        """A span of our own below `below`."""
+        context = trace.set_span_in_context(below, self._context)
+        return self._observer.recorder.start(
+            self._endpoint.wire.operation, self._start_attributes(), self._model, self._start_ns, context
+        )
+
+    @property
+    def _model(self) -> str:
+        """The model that is asked for."""
+        self._endpoint = endpoints.named(self._endpoint, self._body)
+        return self._endpoint.model
+
+    def _start_attributes(self) -> dict[str, AttributeValue]:
+        endpoint, model = self._endpoint, self._model
         attributes: dict[str, AttributeValue] = {
-            **self._attributes,
+            **(self._request_attributes() if self._attributes is None else self._attributes),
             genai.OPERATION_NAME: endpoint.wire.operation,
             genai.PROVIDER_NAME: endpoint.provider,
             genai.SYSTEM_OLD: endpoint.provider,
             genai.SERVER_ADDRESS: self._host,
         }
-        if endpoint.model:
-            attributes[genai.REQUEST_MODEL] = endpoint.model
-        if port is not None:
-            attributes[genai.SERVER_PORT] = port
+        if model:
+            attributes[genai.REQUEST_MODEL] = model
+        if self._port is not None:
+            attributes[genai.SERVER_PORT] = self._port
         return attributes
+
+    def _known_attributes(self) -> dict[str, AttributeValue]:
+        """What is known beside the bodies, for `work` only: the application may start the span at the same time."""
+        if self._attributes is None:
+            self._attributes = self._request_attributes()
+        return self._attributes
+
+    def _request_attributes(self) -> dict[str, AttributeValue]:
+        return header_rules.attributes(self.tags, self._context, self._observer.config.baggage)
 
     def _keeps_content(self, omitted: bool) -> bool:
         capture = self._observer.config.capture
         return (capture.on_span or capture.on_event) and not omitted
 
     def _base_outcome(self) -> Outcome:
-        if self.tags.retry_count is not None:
-            self._attributes[genai.RETRY_COUNT] = self.tags.retry_count
+        attributes = self._known_attributes()
         return Outcome(
             provider=self._endpoint.provider,
             server_address=self._host,
             start_ns=self._start_ns,
             duration_ns=self._end_ticks - self._start_ticks,
-            request_model=self._endpoint.model,
+            request_model=self._model,
             # An owner may say nothing of the request where that fails (OpenLIT for Anthropic).
-            attributes=self._start_attributes | self._attributes if self.owned else self._attributes,
+            attributes=self._start_attributes() | attributes if self.owned else attributes,
             status_code=self._status_code,
             failure=self._failure,
         )
@@ -326,18 +368,24 @@ class Exchange:
             return StreamExit.COMPLETE
         return self._exit
 
-    def _read_request(self, outcome: Outcome) -> None:
+    def _parse_request(self) -> Json:
+        body = self._endpoint.body if self._endpoint.body is not None else endpoints.parse(self._body)
+        self._endpoint = endpoints.named(self._endpoint, self._body, body)
+        return body
+
+    def _read_request(self, body: Json, outcome: Outcome) -> None:
         # A path that says so is enough: there may be no body to read.
         outcome.streamed = outcome.streamed or self._endpoint.stream
-        body = self._endpoint.body if self._endpoint.body is not None else endpoints.parse(self._body)
         if not body:
             return
         outcome.request = self._endpoint.wire.read_request(body)
         outcome.streamed = outcome.streamed or outcome.request.stream
         if self._endpoint.is_guess and (model := outcome.request.model) not in ("", self._endpoint.model):
             outcome.request_model = outcome.attributes[genai.REQUEST_MODEL] = model
+            # A span that is not started yet will be called so.
+            self._endpoint = self._endpoint._replace(model=model)
             if not self.owned:
-                self._span.update_name(f"{self._endpoint.wire.operation} {model}")
+                self._observer.recorder.rename(self._span, self._endpoint.wire.operation, model)
         if self._keeps_content(self.tags.omit_request):
             outcome.request_content = self._endpoint.wire.read_content(body)
 

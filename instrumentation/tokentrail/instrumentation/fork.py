@@ -3,8 +3,9 @@
 A web server that loads the application and then forks its workers (`gunicorn --preload`), pools of `multiprocessing`,
 `os.fork`. The SDK (1.45) starts its exporting thread again in a child and empties its queue there. Left to do here:
 
-- before a fork, the background worker comes to rest: what it held at that moment would stay held in the child; and the
-  exporters' idle connections are closed: kept, one and the same would be used by all children, over one another,
+- before a fork, the background worker comes to rest: what it held at that moment would stay held in the child; the
+  exporters' idle connections are closed: kept, one and the same would be used by all children, over one another; and
+  a span of ours that is current but not started yet is started, for both processes to have the same one,
 - in the child, exchanges under way are forgotten: they are the parent's,
 - a process of `multiprocessing` ends without running what was registered with `atexit`, and one of a pool that is
   left by its `with` statement is killed by SIGTERM: either way, spans are sent first.
@@ -21,6 +22,7 @@ from typing import Final
 
 from tokentrail.instrumentation.deferred import Deferred
 from tokentrail.instrumentation.guard import protect
+from tokentrail.instrumentation.unstarted import start_current
 
 _PARK_TIMEOUT_S: Final = 2.0
 _FLUSH_TIMEOUT_S: Final = 5.0
@@ -66,6 +68,7 @@ def _before() -> None:
     global _resume
     with protect("preparing a fork"):
         if _watched is not None:
+            start_current()
             _resume = _watched.deferred.park(_PARK_TIMEOUT_S)
             for exporter in _watched.exporters():
                 _close_idle(exporter)

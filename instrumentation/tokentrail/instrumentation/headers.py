@@ -9,17 +9,33 @@ import codecs
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
+from opentelemetry.context import Context
+
 from tokentrail.instrumentation import limits
-from tokentrail.instrumentation.context import MAX_PROPERTIES, MAX_VALUE_BYTES, Tags, bounded, normal_path
+from tokentrail.instrumentation.context import (
+    MAX_PROPERTIES,
+    MAX_VALUE_BYTES,
+    Tags,
+    baggage_tags,
+    bounded,
+    current_tags,
+    normal_path,
+)
+from tokentrail.instrumentation.wire._base import AttributeValue
 from tokentrail.semconv import genai
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 _ATTEMPT: Final = frozenset({b"x-stainless-retry-count", b"amz-sdk-request"})
 """Request headers that tell the attempts before."""
-_ATTEMPT_LENGTHS: Final = frozenset(map(len, _ATTEMPT))
+_dull: Final[set[bytes]] = set()
+"""Names of request headers that were seen and say nothing here, as they were spelt."""
+_MAX_LEARNT: Final = 1_000
+"""Names of headers that are remembered, of requests and of responses, and how long these may be."""
+_MAX_LEARNT_BYTES: Final = 64
 _AWS_ATTEMPT: Final = re.compile(r"(?:^|;)\s*attempt=([1-9]\d{0,4})\s*(?:;|$)")
 
 
@@ -83,34 +99,63 @@ class RequestTags:
 
 
 NO_REQUEST_TAGS: Final = RequestTags()
-_ATTEMPTS: Final = {count: RequestTags(retry_count=count) for count in range(4)}
 
 
 def read_request(headers: RawHeaders) -> RequestTags:
     """The metadata in `headers`. Of a header given twice, in whatever case, the last one counts."""
+    # This runs before the request leaves: nearly all names are those of the requests before.
+    candidates = [item for item in headers if item[0] not in _dull]
+    if not candidates:
+        return NO_REQUEST_TAGS
+    attempts, marked = [], []
+    for item in candidates:
+        name = item[0].lower()
+        if name in _ATTEMPT:
+            attempts.append(item)
+        elif name.startswith(_PREFIXES):
+            marked.append(item)
+        elif len(_dull) < _MAX_LEARNT and len(name) <= _MAX_LEARNT_BYTES:
+            _dull.add(item[0])
+    return _read_marked(marked, tuple(attempts)) if marked else _of_attempts(tuple(attempts))
+
+
+@lru_cache(maxsize=64)
+def _of_attempts(attempts: tuple[tuple[bytes, bytes], ...]) -> RequestTags:
+    """What those headers say that tell the attempts before; they have few values."""
+    count = retry_count(by_name(attempts).get) if attempts else None
+    return NO_REQUEST_TAGS if count is None else RequestTags(retry_count=count)
+
+
+def _read_marked(headers: RawHeaders, attempts: tuple[tuple[bytes, bytes], ...]) -> RequestTags:
     values: dict[str, str] = {}
     properties: dict[str, str] = {}
-    attempts: list[tuple[bytes, bytes]] = []
     asked: set[str] = set()
     for name, value in headers:
-        # Most headers are told by their first letter or length: this runs for all of them, before the request leaves.
-        if name[:1] not in b"hHtT":
-            if len(name) in _ATTEMPT_LENGTHS and name.lower() in _ATTEMPT:
-                attempts.append((name, value))
-        elif (key := _key(name)) is None:
+        if (key := _key(name)) is None:
             continue
-        elif key.lower().startswith(_PROPERTY):
+        if key.lower().startswith(_PROPERTY):
             _set_property(properties, key[len(_PROPERTY) :], _text(value))
         elif key.lower() in _FIELDS or key.lower() in _ROUTING:
             values[key.lower()] = _text(value)
         elif key.lower() in _ASKED:
             asked.add(key.lower())
-    count = retry_count(by_name(attempts).get) if attempts else None
+    found = _of_attempts(attempts)
     if not values and not properties and not asked:
-        return NO_REQUEST_TAGS if count is None else _ATTEMPTS.get(count) or RequestTags(retry_count=count)
+        return found
     tags = _to_tags(values, properties) if values or properties else NO_REQUEST_TAGS
     noted = {**tags.attributes, genai.HELICONE_ASKED: sorted(asked)} if asked else tags.attributes
-    return replace(tags, attributes=noted, retry_count=count)
+    return replace(tags, attributes=noted, retry_count=found.retry_count)
+
+
+def attributes(tags: RequestTags, context: Context, baggage: bool) -> dict[str, AttributeValue]:
+    """Span attributes of a request with `tags` that is made in `context`, whose `baggage` counts if it is to."""
+    ambient = current_tags(context)
+    if baggage:
+        ambient = ambient.over(baggage_tags(context))
+    found: dict[str, AttributeValue] = {**tags.attributes, **tags.tags.over(ambient).attributes()}
+    if tags.retry_count is not None:
+        found[genai.RETRY_COUNT] = tags.retry_count
+    return found
 
 
 def is_honoured(name: bytes) -> bool:
@@ -167,6 +212,8 @@ _HELICONE: Final = frozenset(
         "helicone-fallback-index",
     }
 )
+_spellings: Final[dict[bytes, str]] = {}
+"""Names of response headers that were seen, as they were spelt, by what `_learn` says of them."""
 _RESPONSE_NAMES: Final = frozenset(
     name.encode() for name in {"content-type", "content-encoding", *_REQUEST_IDS, *_HELICONE, *limits.NAMES}
 )
@@ -174,11 +221,22 @@ _RESPONSE_NAMES: Final = frozenset(
 
 def known(headers: RawHeaders) -> dict[str, str]:
     """Response headers that mean something here, by lower-case name; of one given twice the last value."""
-    return {
-        lower.decode("latin-1"): value.decode("latin-1")
-        for name, value in headers
-        if (lower := name.lower()) in _RESPONSE_NAMES
-    }
+    found: dict[str, str] = {}
+    for name, value in headers:
+        if (key := _spellings.get(name)) is None:
+            key = _learn(name)
+        if key:
+            found[key] = value.decode("latin-1")
+    return found
+
+
+def _learn(name: bytes) -> str:
+    """The lower-case name of a response header that means something here, else an empty one; remembered as spelt."""
+    lower = name.lower()
+    key = lower.decode("latin-1") if lower in _RESPONSE_NAMES else ""
+    if len(_spellings) < _MAX_LEARNT and len(name) <= _MAX_LEARNT_BYTES:
+        _spellings[name] = key
+    return key
 
 
 def _key(name: bytes) -> str | None:

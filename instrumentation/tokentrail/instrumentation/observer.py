@@ -58,16 +58,19 @@ class Observer:
         body = read_form(body)
         if len(body) > self.config.max_body_bytes:
             body = b""
-        endpoint = endpoints.match(host, port, path, body)
-        if endpoint is None or otel_context.get_value(UNDER_WAY) or not is_instrumentation_enabled():
+        endpoint = endpoints.recognise(host, port, path, body)
+        if endpoint is None:
             return None
-        self.prepare()
-        raw = tuple(headers.raw)
-        tags = header_rules.read_request(raw)
+        context = otel_context.get_current()
+        if context and (context.get(UNDER_WAY) or not is_instrumentation_enabled()):
+            return None
+        if not self._prepared:
+            self.prepare()
+        tags = header_rules.read_request(headers.raw)
         if tags.target_host and providers.is_helicone_host(host):
             host, port = tags.target_host, 443
             endpoint = endpoint._replace(provider=providers.of_host(host) or providers.SELF_HOSTED)
-        exchange = Exchange(self, endpoint, host, port, body, tags)
+        exchange = Exchange(self, endpoint, (host, port), body, tags, context)
         self._open.add(exchange)
         return exchange
 
@@ -77,18 +80,23 @@ class Observer:
         A client's default headers go with everything it sends, so a provider would be told of users and sessions by
         requests that are no model calls, too.
         """
+        if exchange is not None and not exchange.tags.honoured:
+            return False
         if not self.config.strip_headers or providers.is_helicone_host(host):
             return False
-        if exchange is not None:
-            return exchange.tags.honoured
+        return exchange is not None or self._may_strip(host, headers)
+
+    def _may_strip(self, host: str, headers: RequestHeaders) -> bool:
+        """True when a request that is no model call has metadata that its host, a provider, must not be told."""
         return providers.of_host(host) is not None and any(header_rules.is_honoured(name) for name, _ in headers.raw)
 
     def ask_usage(self, exchange: Exchange) -> bytes | None:
         """The body to send in place of the application's, where a stream says its usage only when asked for it."""
         asks = self.config.stream_usage or exchange.tags.stream_usage
-        if not asks or exchange.host in self._refusing or not exchange.wants_body:
+        if not asks or exchange.host in self._refusing:
             return None
-        return exchange.asking_for_usage()
+        body = exchange.asking_for_usage()
+        return body if body is not None and exchange.wants_body else None
 
     def never_ask(self, host: str) -> None:
         """`host` does not know how to be asked for the usage of a stream."""
@@ -107,9 +115,13 @@ class Observer:
         """Have `job` done with `outcome`, in the background: it is asked for in destructors."""
         self._deferred.submit(functools.partial(job, outcome), 0)
 
-    def forget(self, exchange: Exchange) -> None:
-        """The exchange is over."""
-        self._open.discard(exchange)
+    def forget(self, exchange: Exchange) -> bool:
+        """The exchange is over; false when it was, or is another process's. Of callers at once one is told true."""
+        try:
+            self._open.remove(exchange)
+        except KeyError:
+            return False
+        return True
 
     def close_open(self) -> None:
         """Finish exchanges whose response is still open: the process ends."""

@@ -70,6 +70,8 @@ def claim_owner(claimant: Claimant, operation: str = "", model: str = "") -> Spa
     for one call: a second one below it, at the same time or later, is one more, with a span of its own. But an SDK
     retries under one span; then the attempt that failed gives way to the next.
     """
+    if trace.get_current_span() is trace.INVALID_SPAN and not call_spans.are_noted():
+        return late_owner.expect(claimant, None)  # nothing is around the call
     kind = call_spans.kind_of_operation(operation) if operation else None
     owner = find_owner(kind, model)
     late = late_owner.expect(claimant, owner)

@@ -12,12 +12,14 @@ from typing import Final, cast
 
 from opentelemetry import trace
 from opentelemetry._logs import LoggerProvider, SeverityNumber, get_logger
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, TracerProvider
+from opentelemetry.context import Context
+from opentelemetry.trace import ProxyTracer, Span, SpanKind, Status, StatusCode, Tracer, TracerProvider
 
 from tokentrail.instrumentation import content
 from tokentrail.instrumentation.call_spans import attributes_of
 from tokentrail.instrumentation.config import Config
 from tokentrail.instrumentation.secrets import redact
+from tokentrail.instrumentation.unstarted import Judge, UnstartedSpan
 from tokentrail.instrumentation.wire._base import AttributeValue, Request, RequestContent, Response
 from tokentrail.semconv import cost, genai
 from tokentrail.semconv.usage import NOT_A_COUNT, Usage
@@ -49,6 +51,7 @@ _OTHER_UNITS: Final = frozenset(
 )
 """What a response may tell in place of tokens."""
 _NO_CONTENT: Final = RequestContent()
+_NO_ATTRIBUTES: Final[Mapping[str, AttributeValue]] = {}
 NO_REQUEST: Final = Request()
 NO_RESPONSE: Final = Response()
 
@@ -93,7 +96,9 @@ class Recorder:
         logger_provider: LoggerProvider | None = None,
     ) -> None:
         self._config = config
+        self._version, self._tracer_provider = version, tracer_provider
         self._tracer: Tracer = trace.get_tracer(SCOPE, version, tracer_provider)
+        self._judge = Judge()
         self._logger = get_logger(SCOPE, version, logger_provider)
 
     def start(
@@ -102,14 +107,27 @@ class Recorder:
         attributes: Mapping[str, AttributeValue],
         model: str,
         start_ns: int,
-        parent: Span | None = None,
+        context: Context,
+        cleaned: Mapping[str, AttributeValue] = _NO_ATTRIBUTES,
     ) -> Span:
-        """A span for a call, with what a sampler should see, below `parent` or else below what is current."""
-        name = f"{operation} {_clean_text(model)}" if model else operation
-        context = None if parent is None else trace.set_span_in_context(parent)
-        return self._tracer.start_span(
-            name, context, kind=SpanKind.CLIENT, attributes=clean(attributes), start_time=start_ns
-        )
+        """A span for a call, with what a sampler should see, below what is current in `context`.
+
+        `cleaned` are more attributes, over the others, which are clean already.
+        """
+        known = clean(attributes)
+        known.update(cleaned)
+        return self._tracer.start_span(_name(operation, model), context, SpanKind.CLIENT, known, start_time=start_ns)
+
+    def may_start_late(self, context: Context) -> bool:
+        """True when nobody can tell that a span below what is current in `context` is started later than it says."""
+        if isinstance(self._tracer, ProxyTracer):  # there was no provider yet
+            self._tracer = trace.get_tracer(SCOPE, self._version, self._tracer_provider)
+        return self._judge.is_start_unseen(self._tracer, context)
+
+    def rename(self, span: Span, operation: str, model: str) -> None:
+        """`span` is of a call to another model than was thought as it started, if it has."""
+        if not isinstance(span, UnstartedSpan) or span.is_started:
+            span.update_name(_name(operation, model))
 
     def finish(self, span: Span, outcome: Outcome) -> None:
         """Put the outcome on our own span and end it, at the time the call ended."""
@@ -120,11 +138,14 @@ class Recorder:
                 error_type, message = _error(outcome)
                 if error_type:
                     attributes[genai.ERROR_TYPE] = error_type
-                    span.set_status(Status(StatusCode.ERROR, _clean_text(message)))
-                captured = self._content(outcome)
+                attributes, captured = clean(attributes), self._content(outcome)
                 if self._config.capture.on_span:
                     attributes.update(captured)
-                span.set_attributes(clean(attributes))
+                # All at once where that can be: each time costs.
+                if not (isinstance(span, UnstartedSpan) and span.start_with(attributes)):
+                    span.set_attributes(attributes)
+                if error_type:
+                    span.set_status(Status(StatusCode.ERROR, _clean_text(message)))
                 if self._config.capture.on_event:
                     self._emit(span, outcome, {**attributes, **captured})
         finally:
@@ -136,6 +157,7 @@ class Recorder:
             return
         attributes = _attributes(outcome)
         attributes.update(outcome.attributes)
+        attributes = clean(attributes)
         if self._config.capture.on_span:
             attributes.update(self._content(outcome))
         present = attributes_of(span)
@@ -144,10 +166,13 @@ class Recorder:
             for name, value in attributes.items()
             if name not in present or name.startswith("tokentrail.") or name == genai.USAGE_COST
         }
-        span.set_attributes(clean(lacking))
+        span.set_attributes(lacking)
 
     def _content(self, outcome: Outcome) -> dict[str, AttributeValue]:
-        """The content attributes: together no larger than a span may have. The request's messages get what is left."""
+        """The content attributes: together no larger than a span may have. The request's messages get what is left.
+
+        They are clean, as they come from UTF-8: to look through them again is what would cost most of all.
+        """
         asked = outcome.request_content or _NO_CONTENT
         room = self._config.max_content_bytes
         captured: dict[str, AttributeValue] = {}
@@ -169,7 +194,7 @@ class Recorder:
             context=trace.set_span_in_context(span),
             severity_number=SeverityNumber.DEBUG,
             event_name=genai.INFERENCE_DETAILS_EVENT,
-            attributes=clean(attributes),
+            attributes=attributes,
         )
 
 
@@ -264,6 +289,10 @@ def _error(outcome: Outcome) -> tuple[str, str]:
     if status is not None and status >= 400:
         return str(status), ""
     return outcome.failure or ("", "")
+
+
+def _name(operation: str, model: str) -> str:
+    return f"{operation} {_clean_text(model)}" if model else operation
 
 
 _SEQUENCES: Final = frozenset({list, tuple})

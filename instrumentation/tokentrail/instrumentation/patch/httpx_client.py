@@ -132,8 +132,9 @@ def _sync_tee(module: ModuleType) -> type["_Tee"]:
             try:
                 self._stream.close()
             finally:
-                with WATCHING:
-                    self._exchange.close()
+                if not self._exchange.is_over:
+                    with WATCHING:
+                        self._exchange.close()
 
     return Tee
 
@@ -183,8 +184,9 @@ def _async_tee(module: ModuleType) -> type["_Tee"]:
             try:
                 await self._stream.aclose()
             finally:
-                with WATCHING:
-                    self._exchange.close()
+                if not self._exchange.is_over:
+                    with WATCHING:
+                        self._exchange.close()
 
     return Tee
 
@@ -223,7 +225,7 @@ class _Tee(_Around):
 
     def __del__(self) -> None:
         # __init__ may have failed, and then there is nothing to finish.
-        if (exchange := self.__dict__.get("_exchange")) is not None:
+        if (exchange := self.__dict__.get("_exchange")) is not None and not exchange.is_over:
             with WATCHING:
                 exchange.finish(StreamExit.ABANDONED)
 
@@ -287,8 +289,10 @@ def _begin(request: Any) -> _Call | None:
     if observer is None:
         return None
     call = _Call(observer, request)
-    with _LOOKING:
+    try:
         return call if call.prepare() else None
+    except Exception as error:  # noqa: BLE001  ours alone: the guard, without its cost
+        _LOOKING.absorb(error)
     return call if call.exchange is not None else None
 
 
@@ -345,10 +349,13 @@ def _fail(call: _Call, error: BaseException) -> None:
 
 def _observe(call: _Call, response: Any, tee: type[_Tee]) -> None:
     """Follow `response`; where that fails, the exchange is over as far as can be told."""
-    with _FOLLOWING:
+    try:
         response.request = call.request
         if call.exchange is not None:
             _follow(call.exchange, call.asks, response, tee)
+    except Exception as error:  # noqa: BLE001  as above
+        _FOLLOWING.absorb(error)
+    else:
         return
     with protect("giving up on a response"):
         if call.exchange is not None:

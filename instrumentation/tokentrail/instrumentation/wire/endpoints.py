@@ -131,7 +131,7 @@ def named(endpoint: Endpoint, body: bytes, parsed: Json | None = None) -> Endpoi
     """`endpoint`, whose request has `body`, with the model; `parsed` is the same body where it has been parsed."""
     if not endpoint.is_unnamed:
         return endpoint
-    if parsed is not None:
+    if parsed:  # what is no JSON may name it all the same
         model, is_guess = text(parsed.get("model")), False
     else:
         model, is_guess, parsed = _find_model(body, endpoint.body)
