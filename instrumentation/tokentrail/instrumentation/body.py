@@ -138,4 +138,4 @@ class BodyReader:
             if carries_output and self.first_token_ticks is None:
                 self.first_token_ticks = ticks
                 if isinstance(self._framing, SseDecoder):
-                    self._framing.skips = getattr(self._reader, "skips", None)
+                    self._framing.news = getattr(self._reader, "news", None)

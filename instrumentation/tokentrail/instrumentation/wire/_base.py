@@ -4,7 +4,7 @@ A wire format is the bodies of one endpoint, plain and streamed. It opens nothin
 a `Reader`, made for each exchange, holds what has arrived of one response.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final, NamedTuple, Protocol, runtime_checkable
@@ -121,8 +121,9 @@ class Route(NamedTuple):
 class Skimming(Protocol):
     """A reader that can tell events which would change nothing, so that most of a stream need not be parsed."""
 
-    skips: Callable[[bytes], bool] | None
-    """True for such an event, given as it stands in the body; asked only once output has arrived. `None`: read all."""
+    news: Callable[[Iterable[bytes]], list[bytes]] | None
+    """Those of some events, given as they stand in the body, that are to be read; asked only once output has arrived.
+    `None`: read all."""
 
 
 class WireFormat(Protocol):

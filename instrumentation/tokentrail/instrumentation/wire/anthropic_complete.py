@@ -9,7 +9,7 @@
 No usage is ever told. A completion in an event is what comes next (API version 2023-06-01), not all there is so far.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from tokentrail.instrumentation import content
 from tokentrail.instrumentation.content import Message, TextBuffer
@@ -61,7 +61,7 @@ class CompletionReader:
     """Reads one response of the format."""
 
     def __init__(self, keep_content: bool) -> None:
-        self.skips = None if keep_content else _says_nothing_new
+        self.news = None if keep_content else _news
         self._keep_content = keep_content
         self._id = ""
         self._model = ""
@@ -107,6 +107,6 @@ class CompletionReader:
         return {**content.message("assistant", parts), "finish_reason": finish.canonical(self._reason or finish.ERROR)}
 
 
-def _says_nothing_new(event: bytes) -> bool:
-    """True for an event with text only. A quote inside a JSON string is escaped, so these are fields, not text."""
-    return b'"completion":' in event and b'"stop_reason":null' in event
+def _news(events: Iterable[bytes]) -> list[bytes]:
+    """The events with more than text. A quote inside a JSON string is escaped, so these are fields, not text."""
+    return [event for event in events if b'"completion":' not in event or b'"stop_reason":null' not in event]

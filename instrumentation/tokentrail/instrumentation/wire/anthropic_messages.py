@@ -14,7 +14,7 @@ Vertex AI serves the same bodies at a path of its own that names the model, whic
 (https://docs.cloud.google.com/vertex-ai/generative-ai/docs/partner-models/claude/use-claude).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -116,7 +116,7 @@ class MessagesReader:
     """Reads one response of the format."""
 
     def __init__(self, keep_content: bool) -> None:
-        self.skips = None if keep_content else _is_delta
+        self.news = None if keep_content else _news
         self._keep_content = keep_content
         self._id = ""
         self._model = ""
@@ -213,9 +213,9 @@ def _is_later(value: object, before: object) -> bool:
     return known != NOT_A_COUNT and (found == NOT_A_COUNT or (found or 0) >= (known or 0))
 
 
-def _is_delta(event: bytes) -> bool:
-    """True for a piece of output: counts and reasons come in events of their own."""
-    return event.startswith(b"event: content_block_delta\n")
+def _news(events: Iterable[bytes]) -> list[bytes]:
+    """The events that are no piece of output: counts and reasons come in events of their own."""
+    return [event for event in events if not event.startswith(b"event: content_block_delta\n")]
 
 
 def _tier(usage: Json) -> str:

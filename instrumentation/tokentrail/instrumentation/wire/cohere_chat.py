@@ -9,6 +9,7 @@
 Nothing names the model that answered. A client that accepts JSON only gets the same events as lines of JSON.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -71,7 +72,7 @@ class CohereChatReader:
     """Reads one response of the format."""
 
     def __init__(self, keep_content: bool) -> None:
-        self.skips = None if keep_content else _says_nothing_new
+        self.news = None if keep_content else _news
         self._keep_content = keep_content
         self._id = ""
         self._reason = ""
@@ -160,9 +161,9 @@ class CohereChatReader:
         return {**content.message("assistant", parts), "finish_reason": reason or finish.ERROR}
 
 
-def _says_nothing_new(event: bytes) -> bool:
-    """True for an event with text or reasoning only. A quote inside a JSON string is escaped, so this is no text."""
-    return b'"type":"content-delta"' in event
+def _news(events: Iterable[bytes]) -> list[bytes]:
+    """The events with more than text or reasoning. A quote inside a JSON string is escaped, so this is no text."""
+    return [event for event in events if b'"type":"content-delta"' not in event]
 
 
 def _read_message(item: Json) -> Message:

@@ -12,6 +12,7 @@ A step is `model_output`, `thought`, `function_call` or the call or result of a 
 the API had `outputs` in place of steps, and events named `content.*` and `interaction.complete`.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -43,6 +44,7 @@ _REASONS: Final = {
 """Finish reasons by status: `incomplete` is documented as having come to the limit of tokens. Others stay as is."""
 _MEDIA: Final = frozenset({"image", "audio", "video", "document"})
 _DELTAS: Final = frozenset({"step.delta", "content.delta"})
+_DELTA_BEGINS: Final = (b"event: step.delta\n", b"event: content.delta\n")
 _STARTS: Final = frozenset({"step.start", "content.start"})
 _SILENT: Final = frozenset({"thought_signature", "text_annotation_delta", ""})
 """Deltas that carry no output."""
@@ -99,7 +101,7 @@ class InteractionsReader:
     """Reads one response of the format."""
 
     def __init__(self, keep_content: bool) -> None:
-        self.skips = None if keep_content else _is_mere_output
+        self.news = None if keep_content else _news
         self._keep_content = keep_content
         self._interaction: dict[str, object] = {}
         self._usage: Json = {}
@@ -206,9 +208,9 @@ class InteractionsReader:
         return [{**content.message("assistant", parts), "finish_reason": reason or finish.ERROR}]
 
 
-def _is_mere_output(event: bytes) -> bool:
-    """True for a delta that does not bring the usage so far with it."""
-    return event.startswith((b"event: step.delta\n", b"event: content.delta\n")) and b'"usage"' not in event
+def _news(events: Iterable[bytes]) -> list[bytes]:
+    """The events that are no deltas, and the deltas that bring the usage so far with them."""
+    return [event for event in events if not event.startswith(_DELTA_BEGINS) or b'"usage"' in event]
 
 
 def _to_usage(usage: Json) -> Usage:

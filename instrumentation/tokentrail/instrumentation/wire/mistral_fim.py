@@ -6,7 +6,7 @@ stream    data: {"id", "model", "choices": [{"index", "delta": {"content"}, "fin
           data: [DONE]
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from tokentrail.instrumentation import content
@@ -68,7 +68,7 @@ class FimReader:
     """Reads one response of the format."""
 
     def __init__(self, keep_content: bool) -> None:
-        self.skips = None if keep_content else _says_nothing_new
+        self.news = None if keep_content else _news
         self._keep_content = keep_content
         self._id = ""
         self._model = ""
@@ -119,9 +119,13 @@ class FimReader:
         return carries_output
 
 
-def _says_nothing_new(event: bytes) -> bool:
-    """True for a chunk with text only. A quote inside a JSON string is escaped, so these are fields, not text."""
-    return b'"finish_reason":null' in event and b'"index":0' in event and b'"usage":{' not in event
+def _news(events: Iterable[bytes]) -> list[bytes]:
+    """The chunks with more than text. A quote inside a JSON string is escaped, so these are fields, not text."""
+    return [
+        event
+        for event in events
+        if b'"finish_reason":null' not in event or b'"index":0' not in event or b'"usage":{' in event
+    ]
 
 
 def _output_message(choice: _Choice) -> Message:

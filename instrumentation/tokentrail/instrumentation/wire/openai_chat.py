@@ -121,7 +121,7 @@ class ChatReader:
     """Reads one response of the format."""
 
     def __init__(self, keep_content: bool) -> None:
-        self.skips = None if keep_content else _says_nothing_new
+        self.news = None if keep_content else _news
         self._keep_content = keep_content
         self._id = ""
         self._model = ""
@@ -231,19 +231,28 @@ class ChatReader:
         return bool(answer or thoughts or calls or images or mapping(delta.get("audio")))
 
 
-def _says_nothing_new(event: bytes) -> bool:
-    """True for a chunk of the first choice that has output only: no reason to finish, no usage.
+def _news(events: Iterable[bytes]) -> list[bytes]:
+    """The chunks that are not of the first choice with output only: with a reason to finish, or a usage.
 
     A quote inside a JSON string is escaped, so none of these is found in a text. Some servers put a space after colons.
     """
-    if b'"finish_reason":null' in event:
-        return b'"usage":{' not in event and b'"index":0' in event and b'"finish_reason":"' not in event
-    return (
-        b'"finish_reason": null' in event
-        and b'"usage": {' not in event
-        and b'"index": 0' in event
-        and b'"finish_reason": "' not in event
-    )
+    found = [
+        event
+        for event in events
+        if b'"finish_reason":null' not in event
+        or b'"index":0' not in event
+        or b'"usage":{' in event
+        or b'"finish_reason":"' in event
+    ]
+    return [
+        event
+        for event in found
+        if b'"finish_reason": null' not in event
+        or b'"finish_reason":null' in event
+        or b'"index": 0' not in event
+        or b'"usage": {' in event
+        or b'"finish_reason": "' in event
+    ]
 
 
 def _read_tool_call(choice: _Choice, item: Json, streamed: bool) -> None:

@@ -10,7 +10,7 @@ Also of vLLM, LM Studio, llama.cpp, Together, Fireworks, DeepSeek (beta) and Ope
 `reasoning` beside it. Several prompts have their choices one after another, `n` for each.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from tokentrail.instrumentation import content
@@ -93,7 +93,7 @@ class CompletionsReader:
     """Reads one response of the format."""
 
     def __init__(self, keep_content: bool) -> None:
-        self.skips = None if keep_content else _says_nothing_new
+        self.news = None if keep_content else _news
         self._keep_content = keep_content
         self._id = ""
         self._model = ""
@@ -174,18 +174,20 @@ class CompletionsReader:
         return carries_output
 
 
-def _says_nothing_new(event: bytes) -> bool:
-    """True for a chunk of the first choice with text only.
+def _news(events: Iterable[bytes]) -> list[bytes]:
+    """The chunks that are not of the first choice with text only.
 
     A quote inside a JSON string is escaped, so these are fields, not text. Written without spaces, as OpenAI, vLLM and
     llama.cpp do; any other chunk is read.
     """
-    return (
-        b'"finish_reason":null' in event
-        and b'"index":0' in event
-        and b'"usage":{' not in event
-        and b'"error":' not in event
-    )
+    return [
+        event
+        for event in events
+        if b'"finish_reason":null' not in event
+        or b'"index":0' not in event
+        or b'"usage":{' in event
+        or b'"error":' in event
+    ]
 
 
 def _output_message(choice: _Choice) -> Message:

@@ -11,7 +11,7 @@ The closing event repeats the whole response, so deltas are assembled only for a
 xAI tell in the usage what the call cost.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from tokentrail.instrumentation import content
@@ -95,7 +95,7 @@ class ResponsesReader:
     """Reads one response of the format."""
 
     def __init__(self, keep_content: bool) -> None:
-        self.skips = None if keep_content else _is_delta
+        self.news = None if keep_content else _news
         self._keep_content = keep_content
         self._response: Json = {}
         self._deltas: dict[int, TextBuffer] = {}
@@ -174,9 +174,9 @@ class ResponsesReader:
         return [{**content.message("assistant", parts), "finish_reason": reason or finish.ERROR}]
 
 
-def _is_delta(event: bytes) -> bool:
-    """True for a piece of output: counts and reasons come in events of their own."""
-    return event.startswith(b"event: response.") and b".delta\n" in event[:96]
+def _news(events: Iterable[bytes]) -> list[bytes]:
+    """The events that are no piece of output: counts and reasons come in events of their own."""
+    return [event for event in events if b".delta\n" not in event[:96] or not event.startswith(b"event: response.")]
 
 
 def _read_usage(usage: Json) -> Usage:

@@ -12,7 +12,7 @@ Also Groq's, Together's and vLLM's, Azure's deployments, and Mistral's (`usage.p
 The file is never looked at. An answer that is no JSON tells neither model nor usage.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from tokentrail.instrumentation import content
@@ -71,7 +71,7 @@ class TranscriptionReader:
     """Reads one response of the format."""
 
     def __init__(self, keep_content: bool) -> None:
-        self.skips = None if keep_content else _says_nothing_new
+        self.news = None if keep_content else _news
         self._keep_content = keep_content
         self._model = ""
         self._text = TextBuffer()
@@ -133,9 +133,9 @@ class TranscriptionReader:
             self._text.append(words)
 
 
-def _says_nothing_new(event: bytes) -> bool:
-    """True for a piece of the transcript. A quote inside a JSON string is escaped, so this is the event's type."""
-    return b'"type":"transcript.text.delta"' in event
+def _news(events: Iterable[bytes]) -> list[bytes]:
+    """The events that are no piece of the transcript. A quote inside a JSON string is escaped: this is the type."""
+    return [event for event in events if b'"type":"transcript.text.delta"' not in event]
 
 
 def _read_usage(usage: Json) -> Usage:
