@@ -49,6 +49,36 @@ async def _stream(shell: Shell, server: SseServer, body: object, **settings: Any
             await shell.close(response)
 
 
+@pytest.mark.parametrize(
+    "after", [b"", b', "temperature" : 0.2', b',"user":"u-1","seed":7,"n":null ,"store":false', b"\n"], ids=str
+)
+def test_a_body_that_ends_by_asking_is_not_parsed(after: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: bytes) -> object:
+        raise AssertionError("parsed")
+
+    body = b'{"model":"m","messages":[],"stream":true,"stream_options":{"include_usage": true}' + after + b"}"
+    assert json.loads(body)["stream_options"] == {"include_usage": True}
+    monkeypatch.setattr(stream_usage, "parse", fail)
+
+    assert _ask(body) is None
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        b'"metadata":{"stream_options":{"include_usage":true}},"stream":true',
+        b'"stream":true,"metadata":{"stream_options":{"include_usage":true}}',
+        b'"stream":true,"tools":[{"stream_options":{"include_usage":true}}]',
+        b'"stream":true,"user":"\\"stream_options\\":{\\"include_usage\\":true}"',
+    ],
+    ids=["an object before", "an object at the end", "a list at the end", "a text"],
+)
+def test_what_looks_like_asking_further_in_is_none(inner: bytes) -> None:
+    asked = _ask(b'{"model":"m","messages":[],' + inner + b"}")
+
+    assert json.loads(asked)["stream_options"] == {"include_usage": True}
+
+
 def test_the_usage_is_asked_for_and_hidden(shell: Shell, server: SseServer, spans: Spans) -> None:
     server.script(sse_reply(*WHOLE_STREAM))
 

@@ -34,6 +34,12 @@ _ENDS_BYTES: Final = 2048
 _OPTION: Final = b"stream_options"
 _STREAM_KEY: Final = b'"stream"'
 _STREAM: Final = re.compile(rb'"stream"\s*:\s*true')
+_OPTIONS_KEY: Final = b'"stream_options"'
+_ASKED: Final = re.compile(
+    rb'"stream_options"\s*:\s*\{\s*"include_usage"\s*:\s*true\s*\}'
+    rb'(?:\s*,\s*"\w+"\s*:\s*(?:true|false|null|[-+.\deE]+|"[^"\\]*"))*\s*\}\s*\Z'
+)
+"""The end of a body that asks: from there on there are fields of the outermost object only, so this is one of them."""
 _NO_CHOICES: Final = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 _END_OF_EVENT: Final = re.compile(rb"\r?\n\r?\n")
 
@@ -42,7 +48,7 @@ def ask(endpoint: Endpoint, body: bytes) -> bytes | None:
     """`body` with the question for the usage, or `None` when there is none to ask: no stream, or asked already."""
     if endpoint.wire.name not in _FORMATS or endpoint.provider in _SEND_ANYWAY:
         return None
-    if not _may_stream(body):
+    if not _may_stream(body) or _asks(body):
         return None
     request = endpoint.body
     if request is None:
@@ -69,6 +75,12 @@ def _may_stream(body: bytes) -> bool:
     if body.find(_STREAM_KEY, 0, _ENDS_BYTES) < 0 and body.find(_STREAM_KEY, end) < 0:
         return False
     return bool(_STREAM.search(body, 0, _ENDS_BYTES) or _STREAM.search(body, end))
+
+
+def _asks(body: bytes) -> bool:
+    """True for a body that asks already, where that can be told by its end; most that do end so."""
+    start = body.rfind(_OPTIONS_KEY, max(len(body) - _ENDS_BYTES, 0))
+    return start >= 0 and _ASKED.match(body, start) is not None
 
 
 def is_refusal(content: bytes, content_encoding: str) -> bool:
