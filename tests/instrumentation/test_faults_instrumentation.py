@@ -39,6 +39,10 @@ NOT_ON_THE_PATH: Final = {
     "tokentrail.instrumentation.patch": "hooks a library when it is imported",
     "tokentrail.instrumentation.wire._base": "says what others do",
     "tokentrail.semconv.pricing._base": "says what others do",
+    "tokentrail.semconv.pricing.explain": "is for the command line",
+    "tokentrail.semconv.pricing.tables.price_file": "reads a table, once; test_semconv_user_file.py",
+    "tokentrail.semconv.pricing.tables.price_line": "is for the backend",
+    "tokentrail.semconv.pricing.tables.toml_lines": "reads a table, once; test_semconv_price_file.py",
 }
 """Modules of which no call runs anything."""
 

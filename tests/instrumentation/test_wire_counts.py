@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
+from opentelemetry.context import get_current
 
 from support.span_log import Spans, attributes
 from tokentrail.instrumentation.config import Config
@@ -135,7 +136,7 @@ def spans() -> Iterator[Spans]:
 
 def test_a_span_leaves_out_what_is_no_count_and_says_that_the_usage_is_invalid(spans: Spans) -> None:
     recorder = Recorder(Config(), "1", spans.provider)
-    span = recorder.start("chat", {}, "gpt-4o", 1)
+    span = recorder.start("chat", {}, "gpt-4o", 1, get_current())
     usage = Usage(input_tokens=NOT_A_COUNT, output_tokens=7, cache_read_tokens=NOT_A_COUNT)
 
     recorder.finish(span, Outcome("openai", "api.openai.com", 1, 1, "gpt-4o", response=Response(usage=usage)))
