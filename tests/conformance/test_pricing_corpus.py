@@ -4,7 +4,6 @@ Each case is a real exchange: the response goes through an instrumented client, 
 span, once as it is and once without its cost, arrives at the backend.
 """
 
-import json
 import time
 from collections.abc import Iterator
 from decimal import Decimal
