@@ -12,7 +12,7 @@ from support import otlp
 from support.backend_process import samples
 from support.memory_store import MemoryStore
 from tokentrail.backend.ingest.errors import QueueFull, Stopping
-from tokentrail.backend.ingest.pipeline import Pipeline, Stored
+from tokentrail.backend.ingest.pipeline import Limits, Pipeline, Stored
 from tokentrail.backend.metrics.registry import Metrics
 from tokentrail.backend.receiver.decode import Encoding
 from tokentrail.backend.receiver.decoded import DecodeError
@@ -34,7 +34,7 @@ class Bench:
 
     def __init__(self, store: MemoryStore, max_spans: int = 1000, max_bytes: int = 1_000_000):
         self.store, self.metrics = store, Metrics("test")
-        self.pipeline = Pipeline(store, self.metrics.calls, self.metrics.own, max_spans, max_bytes)
+        self.pipeline = Pipeline(store, self.metrics.calls, self.metrics.own, Limits(max_spans, max_bytes))
 
     def run(self, scenario: Coroutine[Any, Any, None]) -> None:
         """Run `scenario` with the pipeline started; afterwards it is drained, and the metrics are final."""

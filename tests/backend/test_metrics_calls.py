@@ -191,6 +191,7 @@ def test_every_metric_name_is_a_constant_and_starts_with_the_prefix() -> None:
     metrics.own.watch_queue(lambda: 0, lambda: 0, 1, 1)
     metrics.own.watch_price_file(lambda: True, lambda: 0.0)
     metrics.own.answered("http", "200")
+    metrics.own.watch_price_file(lambda: True, lambda: 0.0)
     metrics.calls.record([a_row(stream=True, ttft_ns=1, time_to_first_chunk_ns=1, error_type="e")], NOW)
 
     text = metrics.expose()[0].decode()

@@ -15,6 +15,7 @@ class MemoryStore:
         self.inserts: list[tuple[list[Span], list[Row]]] = []
         self.corrections: list[Correction] = []
         self.attempts = 0
+        self.snapshots: list[tuple[str, int]] = []
         self.closed = False
         self.entered = threading.Semaphore(0)
         """Released as each insert begins."""
@@ -26,7 +27,9 @@ class MemoryStore:
     def migrate(self) -> None:
         pass
 
-    def insert(self, spans: Sequence[Span], rows: Sequence[Row]) -> None:
+    instance = ""
+
+    def insert(self, spans: Sequence[Span], rows: Sequence[Row], received_ns: int = 0) -> None:
         self.attempts += 1
         self.entered.release()
         assert self.gate.wait(10), "nobody opened the gate"
@@ -34,6 +37,17 @@ class MemoryStore:
         if error is not None:
             raise error
         self.inserts.append((list(spans), list(rows)))
+
+    def find_spans(self, spans: Sequence[Span]) -> set[tuple[str, str]]:
+        stored = {(span.trace_id, span.span_id) for group, _ in self.inserts for span in group}
+        return stored & {(span.trace_id, span.span_id) for span in spans}
+
+    def find_rows(self, rows: Sequence[Row]) -> set[tuple[str, str]]:
+        stored = {(row.trace_id, row.span_id) for _, group in self.inserts for row in group}
+        return stored & {(row.trace_id, row.span_id) for row in rows}
+
+    def save_snapshot(self, state: str, taken_ns: int) -> None:
+        self.snapshots.append((state, taken_ns))
 
     def correct(self, corrections: Sequence[Correction], run: str, at_ns: int) -> None:
         self.corrections.extend(corrections)

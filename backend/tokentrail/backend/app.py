@@ -8,7 +8,7 @@ import contextlib
 import logging
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -17,9 +17,11 @@ from typing import Final, Protocol
 import uvicorn
 
 from tokentrail.backend.config import PRICES, Address, Config
-from tokentrail.backend.ingest.pipeline import Pipeline
+from tokentrail.backend.ingest.journal import Journal
+from tokentrail.backend.ingest.pipeline import Limits, Pipeline
+from tokentrail.backend.ingest.refused import Refused
 from tokentrail.backend.metrics.registry import Metrics
-from tokentrail.backend.query.api import Api
+from tokentrail.backend.query.api import Api, Response
 from tokentrail.backend.receiver.otlp_grpc import GrpcReceiver, ListenError
 from tokentrail.backend.receiver.otlp_http import HttpApp, Pages
 from tokentrail.backend.store._base import Store
@@ -103,15 +105,23 @@ class _Backend:
         if config.prices is not None:
             own.watch_price_file(_is_price_file_in_force, lambda: pricing.price_file_status().loaded_at_s)
         self._ready = False
-        self._pipeline = Pipeline(store, metrics.calls, own, config.max_queue_spans, config.max_queue_bytes)
-        api = Api(store, on_corrected=metrics.calls.corrected)
-        pages = Pages(metrics.expose, self._not_ready, api.handle, partial(api.handle, change=True))
+        limits = Limits(config.max_queue_spans, config.max_queue_bytes)
+        journal = refused = None
+        if config.journal is not None:
+            journal = Journal(config.journal, config.max_journal_bytes)
+            refused = Refused(config.journal / "refused")
+        self._pipeline = Pipeline(store, metrics.calls, own, limits, journal, refused)
+        self._metrics, self._api = metrics, Api(store, on_corrected=metrics.calls.corrected)
+        pages = Pages(self._expose, self._not_ready, self._answer, partial(self._answer, change=True))
         self._http = _http_server(HttpApp(self._pipeline, own, pages, config.max_body_bytes), config.shutdown_s)
         self._grpc = GrpcReceiver(self._pipeline, own, config.max_body_bytes)
         self._serving: asyncio.Task[None] | None = None
 
     async def start(self) -> Endpoints:
-        self._pipeline.start()
+        try:
+            await asyncio.to_thread(self._pipeline.start)
+        except StoreError as error:
+            raise StartError(f"the backend cannot start: {error}") from error
         listening = _listen(self._config.http)
         http = Address(self._config.http.host, listening.getsockname()[1])
         try:
@@ -143,6 +153,14 @@ class _Backend:
                 _log.error("a receiver did not stop cleanly", exc_info=error)
         await asyncio.to_thread(self._pipeline.close)
         await asyncio.to_thread(self._store.close)
+
+    def _expose(self, accept: str, scraper: str) -> tuple[bytes, str]:
+        self._pipeline.settle()
+        return self._metrics.expose(accept, scraper)
+
+    def _answer(self, path: str, parameters: Mapping[str, str], *, change: bool = False) -> Response:
+        self._pipeline.settle()
+        return self._api.handle(path, parameters, change=change)
 
     def _not_ready(self) -> str | None:
         if not self._ready:

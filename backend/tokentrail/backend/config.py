@@ -7,6 +7,8 @@ TOKENTRAIL_PRICES                                         a price file that goes
 TOKENTRAIL_MAX_BODY_BYTES    67108864                     one export request, on the wire and decompressed
 TOKENTRAIL_MAX_QUEUE_SPANS   200000                       spans that wait to be stored
 TOKENTRAIL_MAX_QUEUE_BYTES   268435456                    bytes of decompressed requests that wait to be stored
+TOKENTRAIL_JOURNAL           <store>/journal              write-ahead log; `off` acknowledges after the insert instead
+TOKENTRAIL_MAX_JOURNAL_BYTES 1073741824                   bytes of it
 TOKENTRAIL_SHUTDOWN_S        20                           seconds that requests in progress get at shutdown
 """
 
@@ -25,6 +27,8 @@ PRICES: Final = "TOKENTRAIL_PRICES"
 MAX_BODY_BYTES: Final = "TOKENTRAIL_MAX_BODY_BYTES"
 MAX_QUEUE_SPANS: Final = "TOKENTRAIL_MAX_QUEUE_SPANS"
 MAX_QUEUE_BYTES: Final = "TOKENTRAIL_MAX_QUEUE_BYTES"
+JOURNAL: Final = "TOKENTRAIL_JOURNAL"
+MAX_JOURNAL_BYTES: Final = "TOKENTRAIL_MAX_JOURNAL_BYTES"
 SHUTDOWN_S: Final = "TOKENTRAIL_SHUTDOWN_S"
 
 DEFAULTS: Final[Mapping[str, str]] = {
@@ -35,6 +39,8 @@ DEFAULTS: Final[Mapping[str, str]] = {
     MAX_BODY_BYTES: str(64 * 1024 * 1024),
     MAX_QUEUE_SPANS: "200000",
     MAX_QUEUE_BYTES: str(256 * 1024 * 1024),
+    JOURNAL: "",
+    MAX_JOURNAL_BYTES: str(1024 * 1024 * 1024),
     SHUTDOWN_S: "20",
 }
 
@@ -70,6 +76,9 @@ class Config:
     max_queue_spans: int
     max_queue_bytes: int
     shutdown_s: float
+    journal: Path | None = None
+    """Where the write-ahead log is; `None` for none."""
+    max_journal_bytes: int = 1024 * 1024 * 1024
 
 
 def read_config(environment: Mapping[str, str], flags: Mapping[str, str | None]) -> Config:
@@ -78,8 +87,9 @@ def read_config(environment: Mapping[str, str], flags: Mapping[str, str | None])
     A variable that is set but empty counts as not set. Raises `ConfigError`.
     """
     settings = {name: flags.get(name) or environment.get(name) or default for name, default in DEFAULTS.items()}
+    store_path = _store_path(settings[STORE])
     return Config(
-        store_path=_store_path(settings[STORE]),
+        store_path=store_path,
         http=_address(HTTP_ADDRESS, settings[HTTP_ADDRESS]),
         grpc=_address(GRPC_ADDRESS, settings[GRPC_ADDRESS]),
         prices=Path(settings[PRICES]) if settings[PRICES] else None,
@@ -87,6 +97,8 @@ def read_config(environment: Mapping[str, str], flags: Mapping[str, str | None])
         max_queue_spans=_positive(MAX_QUEUE_SPANS, settings[MAX_QUEUE_SPANS]),
         max_queue_bytes=_positive(MAX_QUEUE_BYTES, settings[MAX_QUEUE_BYTES]),
         shutdown_s=float(_positive(SHUTDOWN_S, settings[SHUTDOWN_S])),
+        journal=_journal(settings[JOURNAL], store_path),
+        max_journal_bytes=_positive(MAX_JOURNAL_BYTES, settings[MAX_JOURNAL_BYTES]),
     )
 
 
@@ -104,6 +116,12 @@ def _store_path(url: str) -> Path:
         return path_of(url)
     except ValueError as error:
         raise ConfigError(f"{STORE}: {error}") from error
+
+
+def _journal(value: str, store_path: Path) -> Path | None:
+    if value.strip().lower() in ("off", "none", "false", "0"):
+        return None
+    return Path(value).expanduser() if value else store_path / "journal"
 
 
 def _address(name: str, value: str) -> Address:

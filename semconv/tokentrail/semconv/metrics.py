@@ -71,6 +71,9 @@ TIME_TO_FIRST_CHUNK: Final = "tokentrail_time_to_first_chunk_seconds"
 DURATION_BUCKETS: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.0, 20.48, 40.96, 81.92)
 """Upper bounds, seconds: the conventions' 0.01 * 2^n, with 10 for 10.24 so that a threshold of 10 s is exact."""
 
+EXEMPLAR_TRACE: Final = "trace_id"
+"""Label of exemplars, by the name that Grafana looks for."""
+
 # The backend itself --------------------------------------------------------------------------------------------
 SPANS_RECEIVED: Final = "tokentrail_spans_received_total"
 """Counter: spans in export requests that could be decoded, and so were stored, rejected or sent back."""

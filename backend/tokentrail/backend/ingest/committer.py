@@ -1,20 +1,38 @@
-"""Natural group commit: whatever arrived while the last group was written is the next group.
+"""Group commit: what arrived while the last group was written, or within a short while, is the next group.
 
-One thread, one `store.insert` per group. A request is acknowledged after its rows are durable and not before; metrics
-follow, so that they count only what is stored. A request that the store refuses must not take others with it: then the
-requests of its group are written one by one.
+One thread, one insert a table and group. Without a journal a request is acknowledged after its rows are durable and not
+before. With one it was acknowledged when it was in the journal, and stays there until it is in the store: a store that
+is down is tried again until it is not, and what the store refuses for good is put aside. Metrics follow the rows, so
+that they count only what is stored, and all of it once. A request that the store refuses must not take others with it:
+then the requests of its group are written one by one.
 """
 
 import logging
 import threading
 import time
 from collections.abc import Sequence
+from typing import Final
 
+from tokentrail.backend.ingest.duplicates import Duplicates
 from tokentrail.backend.ingest.queue import CommitQueue, Pending
+from tokentrail.backend.ingest.refused import Refused
 from tokentrail.backend.metrics.calls import CallMetrics
 from tokentrail.backend.metrics.own import OwnMetrics
-from tokentrail.backend.store._base import Store
+from tokentrail.backend.metrics.snapshots import Snapshots
+from tokentrail.backend.row import Row
+from tokentrail.backend.span import Span
+from tokentrail.backend.store._base import Key, Store
 from tokentrail.backend.store.errors import StoreError, StoreUnavailable
+
+LINGER_S: Final = 0.25
+"""With a journal nobody waits for the insert, and a large one is much cheaper a span than a small one."""
+ENOUGH_SPANS: Final = 16_384
+"""A group of this size is not made better by waiting."""
+MAX_UNCERTAIN: Final = 1_000_000
+"""Calls of failed attempts that are remembered, to be counted when they turn out to be stored."""
+
+_FIRST_PAUSE_S: Final = 0.5
+_LONGEST_PAUSE_S: Final = 10.0
 
 _log = logging.getLogger(__name__)
 
@@ -22,8 +40,24 @@ _log = logging.getLogger(__name__)
 class Committer:
     """The thread that writes. `start` once, `close` the queue, then `join`."""
 
-    def __init__(self, queue: CommitQueue, store: Store, calls: CallMetrics, own: OwnMetrics):
+    def __init__(
+        self,
+        queue: CommitQueue,
+        store: Store,
+        calls: CallMetrics,
+        own: OwnMetrics,
+        duplicates: Duplicates,
+        refused: Refused | None,
+        snapshots: Snapshots,
+    ):
         self._queue, self._store, self._calls, self._own = queue, store, calls, own
+        self._duplicates = duplicates
+        self._refused = refused
+        """Where requests of the journal go that the store refuses; `None` without a journal."""
+        self._snapshots = snapshots
+        self._uncertain: dict[Key, None] = {}
+        """Calls of attempts that failed: what of them is found in the store was stored by us, and not counted."""
+        self._last_ns = 0
         # Not a daemon: the interpreter waits for it, so that nothing is cut off half written.
         self._thread = threading.Thread(target=self._run, name="tokentrail-committer")
 
@@ -32,15 +66,19 @@ class Committer:
         self._thread.start()
 
     def join(self) -> None:
-        """Wait until the closed queue is empty and committed."""
+        """Wait until the closed queue is empty and committed, or left in the journal."""
         self._thread.join()
 
     def _run(self) -> None:
-        while group := self._queue.take_all():
+        linger_s = LINGER_S if self._refused else 0.0
+        while group := self._queue.take_all(linger_s, ENOUGH_SPANS):
             self._commit(group)
+            self._queue.done(len(group))
+            self._snapshots.save_when_due(self._last_ns)
+        self._snapshots.save(self._last_ns)
 
     def _commit(self, group: Sequence[Pending]) -> None:
-        error = self._write(group)
+        error = self._write_persistently(group)
         if error is None or isinstance(error, StoreUnavailable) or len(group) == 1:
             self._resolve(group, error)
             return
@@ -48,14 +86,26 @@ class Committer:
         for pending in group:
             self._commit([pending])
 
+    def _write_persistently(self, group: Sequence[Pending]) -> StoreError | None:
+        """Write `group`; what is in the journal has no sender any more that would try again, so we do."""
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            error = self._write(group)
+            self._queue.is_stalled = isinstance(error, StoreUnavailable)
+            if self._refused is None or not self._queue.is_stalled:
+                return error
+            if self._queue.wait_closed(pause_s):
+                return self._write(group)  # a last time
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
     def _write(self, group: Sequence[Pending]) -> StoreError | None:
         spans = [span for pending in group for span in pending.spans]
         rows = [row for pending in group for row in pending.rows]
         try:
-            self._store.insert(spans, rows)
+            self._store_once(spans, rows)
         except StoreUnavailable as error:
             self._own.write_failed("unavailable")
-            _log.warning("the store is unavailable, %d spans go back to their senders: %s", len(spans), error)
+            _log.warning("the store is unavailable, %d spans wait or go back: %s", len(spans), error)
             return error
         except StoreError as error:
             self._own.write_failed("refused")
@@ -68,16 +118,59 @@ class Committer:
             return refused
         return None
 
+    def _store_once(self, spans: Sequence[Span], rows: Sequence[Row]) -> None:
+        """Store what is not stored yet, and count what was not counted. Raises `StoreError`."""
+        fresh, fresh_rows = self._duplicates.fresh_spans(spans), self._duplicates.fresh_rows(rows)
+        self._duplicates.remember(fresh)
+        at_ns = self._next_ns()
+        uncounted = self._uncounted(rows, fresh_rows)
+        try:
+            if fresh or fresh_rows:
+                self._store.insert(fresh, fresh_rows, at_ns)
+        except Exception:
+            self._remember_uncertain(fresh_rows)
+            raise
+        for row in uncounted:
+            self._uncertain.pop((row.trace_id, row.span_id), None)
+        self._own.stored(len(fresh), at_ns)
+        self._own.repeated(len(spans) - len(fresh))
+        self._calls.record(uncounted, at_ns)
+
+    def _uncounted(self, rows: Sequence[Row], fresh: list[Row]) -> list[Row]:
+        """`fresh`, and those of `rows` that an attempt of ours stored without knowing it."""
+        if not self._uncertain:
+            return fresh
+        new = {(row.trace_id, row.span_id) for row in fresh}
+        ours = {(row.trace_id, row.span_id): row for row in rows if (row.trace_id, row.span_id) not in new}
+        return fresh + [row for key, row in ours.items() if key in self._uncertain]
+
+    def _remember_uncertain(self, rows: Sequence[Row]) -> None:
+        for row in rows:
+            self._uncertain[row.trace_id, row.span_id] = None
+        while len(self._uncertain) > MAX_UNCERTAIN:
+            del self._uncertain[next(iter(self._uncertain))]
+
+    def _next_ns(self) -> int:
+        """The time of the next group: a microsecond or more after that of the last, whatever the clock does."""
+        self._last_ns = max(time.time_ns(), self._last_ns + 1000)
+        return self._last_ns
+
     def _resolve(self, group: Sequence[Pending], error: StoreError | None) -> None:
         for pending in group:
-            if error is None:
+            if error is None or self._put_aside(pending, error):
+                if pending.segment is not None:
+                    pending.segment.release()
                 pending.done.set_result(None)
             else:
                 pending.done.set_exception(error)
-        if error is None:
-            now_ns = time.time_ns()
-            self._own.stored(sum(len(pending.spans) for pending in group), now_ns)
-            self._calls.record([row for pending in group for row in pending.rows], now_ns)
-        elif not isinstance(error, StoreUnavailable):
-            _log.error("a request of %d spans was dropped: %s", sum(len(pending.spans) for pending in group), error)
-            self._own.rejected("store_refused", sum(len(pending.spans) for pending in group))
+
+    def _put_aside(self, pending: Pending, error: StoreError) -> bool:
+        """Deal with a request that was not stored; true when nobody needs it any more."""
+        if isinstance(error, StoreUnavailable):
+            return False  # it goes back to its sender, or stays in the journal for the next start
+        _log.error("a request of %d spans was refused: %s", len(pending.spans), error)
+        self._own.rejected("store_refused", len(pending.spans))
+        if self._refused is None or pending.record is None:
+            return False
+        self._refused.keep(pending.record, error)
+        return True

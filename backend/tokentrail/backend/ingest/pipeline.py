@@ -1,36 +1,58 @@
-"""The way of one export request through the backend: decode, normalise, queue, wait until durable."""
+"""The way of one export request through the backend: decode, normalise, queue, wait until it is safe.
+
+Safe is what is in the journal, or without one what is in the store.
+"""
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+import logging
+import threading
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
 from tokentrail.backend.ingest.committer import Committer
 from tokentrail.backend.ingest.dedupe import RecentRequests
+from tokentrail.backend.ingest.duplicates import Duplicates
 from tokentrail.backend.ingest.errors import NotNow, QueueFull, Stopping
+from tokentrail.backend.ingest.journal import Journal, Record, Segment
 from tokentrail.backend.ingest.normalise import normalise
 from tokentrail.backend.ingest.queue import CommitQueue, Pending
+from tokentrail.backend.ingest.refused import Refused
 from tokentrail.backend.metrics.calls import CallMetrics
 from tokentrail.backend.metrics.own import OwnMetrics
+from tokentrail.backend.metrics.snapshots import Snapshots
 from tokentrail.backend.receiver.decode import Encoding, decode
-from tokentrail.backend.receiver.decoded import Decoded
+from tokentrail.backend.receiver.decoded import Decoded, DecodeError
 from tokentrail.backend.row import Row
 from tokentrail.backend.store._base import Store
 from tokentrail.backend.store.errors import StoreUnavailable
 
 DECODE_THREADS: Final = 2
 """Decoding holds the interpreter's lock most of the time: more threads would only interleave."""
+SETTLE_S: Final = 2.0
+"""Seconds that a reader waits for what was acknowledged before it asked."""
 _DIGEST_BYTES: Final = 16
+_ENCODING: Final = "encoding"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """The request is durable, but for the spans that cannot be."""
+    """The request is safe, but for the spans that cannot be."""
 
     rejected: Mapping[str, int]
     """Spans left out, by reason; empty when all were stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What may wait to be committed."""
+
+    max_spans: int
+    max_bytes: int
 
 
 class Pipeline:
@@ -39,22 +61,46 @@ class Pipeline:
     `submit` is for one event loop; the work is done in threads.
     """
 
-    def __init__(self, store: Store, calls: CallMetrics, own: OwnMetrics, max_spans: int, max_bytes: int):
+    def __init__(
+        self,
+        store: Store,
+        calls: CallMetrics,
+        own: OwnMetrics,
+        limits: Limits,
+        journal: Journal | None = None,
+        refused: Refused | None = None,
+        *,
+        shared_store: bool = False,
+    ):
         self._own = own
-        self._queue = CommitQueue(max_spans, max_bytes)
-        self._committer = Committer(self._queue, store, calls, own)
+        self._journal = journal
+        self._refused = refused
+        self._queue = CommitQueue(limits.max_spans, limits.max_bytes)
+        self._snapshots = Snapshots(store, calls)
+        duplicates = Duplicates(store, shared=shared_store)
+        self._committer = Committer(
+            self._queue, store, calls, own, duplicates, refused if journal else None, self._snapshots
+        )
         self._recent = RecentRequests()
         self._pool = ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="tokentrail-decode")
+        self._recovery: threading.Thread | None = None
         self._decoding_bytes = 0
         self._closed = False
-        own.watch_queue(lambda: self._queue.spans, lambda: self._queue.size_bytes, max_spans, max_bytes)
+        own.watch_queue(lambda: self._queue.spans, lambda: self._queue.size_bytes, limits.max_spans, limits.max_bytes)
 
     def start(self) -> None:
-        """Begin to commit."""
+        """Begin to commit, first of all what an earlier process left in the journal. Raises `StoreError`."""
+        self._snapshots.restore()
+        if self._journal is not None:
+            self._journal.open()
+            left = self._journal.recover()
+            self._journal.start()
+            self._recovery = threading.Thread(target=self._recover, args=(left,), name="tokentrail-recovery")
+            self._recovery.start()
         self._committer.start()
 
     async def submit(self, body: bytes, encoding: Encoding) -> Stored:
-        """Store the spans of `body` (decompressed); returns when they are durable.
+        """Store the spans of `body` (decompressed); returns when they are safe.
 
         Raises `decoded.DecodeError` for a malformed body, `NotNow` or `StoreUnavailable` when the sender is to send it
         again, `StoreError` when that would not help.
@@ -68,15 +114,24 @@ class Pipeline:
             self._decoding_bytes -= len(body)
         self._own.received(decoded.received, decoded.rejected)
         if decoded.spans:
-            await self._store(Pending(decoded.spans, rows, len(body)), digest)
+            record = Record({_ENCODING: encoding}, body) if self._journal else None
+            await self._store(Pending(decoded.spans, rows, len(body), record), digest)
         return Stored(decoded.rejected)
+
+    def settle(self) -> None:
+        """Wait a moment for what is safe to be in the store as well, so that who just sent something can read it."""
+        self._queue.settle(SETTLE_S)
 
     def close(self) -> None:
         """Take nothing more, commit what waits. Blocks until that is done. Idempotent."""
         self._closed = True
         self._queue.close()
+        if self._recovery is not None:
+            self._recovery.join()
         self._committer.join()
         self._pool.shutdown()
+        if self._journal is not None:
+            self._journal.close()
 
     def _admit(self, size_bytes: int) -> None:
         """Refuse before the body is decoded what would not fit: bodies that wait to be decoded are memory, too."""
@@ -95,11 +150,10 @@ class Pipeline:
             self._own.repeated(len(pending.spans))
         else:
             try:
-                self._queue.put(pending)
+                fate = self._hand_in(pending)
             except NotNow as error:
                 self._own.returned(error.reason, len(pending.spans))
                 raise
-            fate = asyncio.wrap_future(pending.done)
             # Looked at even when every sender hung up, or the event loop complains about an unread failure.
             fate.add_done_callback(lambda done: done.cancelled() or done.exception())
             self._recent.remember(digest, fate)
@@ -109,6 +163,44 @@ class Pipeline:
         except StoreUnavailable:
             self._own.returned("store_unavailable", len(pending.spans))
             raise
+
+    def _hand_in(self, pending: Pending) -> "asyncio.Future[None]":
+        """Start `pending` on its way; the future tells when it is safe. Raises `NotNow`."""
+        self._queue.reserve(pending)
+        if self._journal is None or pending.record is None:
+            self._queue.put(pending)
+            return asyncio.wrap_future(pending.done)
+        try:
+            written = self._journal.append(pending.record)
+        except BaseException:
+            self._queue.cancel(pending)
+            raise
+        return asyncio.ensure_future(self._when_written(asyncio.wrap_future(written), pending))
+
+    async def _when_written(self, written: "asyncio.Future[Segment]", pending: Pending) -> None:
+        try:
+            pending.segment = await written
+        except BaseException:
+            self._queue.cancel(pending)
+            raise
+        self._queue.put(pending)
+
+    def _recover(self, left: "Iterator[tuple[Segment, Record]]") -> None:
+        """Queue what an earlier process left, as fast as it can be committed."""
+        for segment, record in left:
+            try:
+                decoded, rows, _ = _prepare(record.body, Encoding(record.meta[_ENCODING]))
+            except (DecodeError, KeyError, ValueError) as error:  # written by another version
+                _log.error("a request of the journal cannot be read any more: %s", error)
+                if self._refused is not None:
+                    self._refused.keep(record, error)
+                segment.release()
+                continue
+            pending = Pending(decoded.spans, rows, len(record.body), record, segment)
+            if not self._queue.reserve_when_there_is_room(pending):
+                return  # it stays in the journal
+            self._own.received(decoded.received, decoded.rejected)
+            self._queue.put(pending)
 
 
 def _prepare(body: bytes, encoding: Encoding) -> tuple[Decoded, list[Row], bytes]:

@@ -1,16 +1,18 @@
 """What waits to be committed: bounded in spans and in bytes, taken whole."""
 
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from tokentrail.backend.ingest.errors import QueueFull, Stopping
+from tokentrail.backend.ingest.journal import Record, Segment
 from tokentrail.backend.row import Row
 from tokentrail.backend.span import Span
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Pending:
     """One request on its way into the store."""
 
@@ -18,17 +20,28 @@ class Pending:
     rows: Sequence[Row]
     size_bytes: int
     """Of the decompressed body; the spans in memory are several times as large."""
-    done: Future[None] = field(default_factory=Future)
-    """Resolved when the request is durable, or with the reason why it is not."""
+    record: Record | None = None
+    """The request itself, where it is in the journal."""
+    segment: Segment | None = None
+    """Where in the journal it is; released when it is committed."""
+    done: "Future[None]" = field(default_factory=Future)
+    """Resolved when the request is stored, or with the reason why it is not."""
 
 
 class CommitQueue:
-    """Bounded, thread-safe. Many put, one takes."""
+    """Bounded, thread-safe. Many reserve and put, one takes."""
 
     def __init__(self, max_spans: int, max_bytes: int):
         self.max_spans, self.max_bytes = max_spans, max_bytes
         self._waiting: list[Pending] = []
+        self._since_s = 0.0
+        self._waiting_spans = 0
         self._spans = self._bytes = 0
+        self._put = self._done = 0
+        """Requests that were put, and that were dealt with."""
+        self._hurried = False
+        self.is_stalled = False
+        """True while the store cannot take anything, so that waiting for it is in vain."""
         self._closed = False
         self._changed = threading.Condition()
 
@@ -42,8 +55,8 @@ class CommitQueue:
         """Bytes that wait."""
         return self._bytes
 
-    def put(self, pending: Pending) -> None:
-        """Add a request. Raises `QueueFull`, or `Stopping` after `close`.
+    def reserve(self, pending: Pending) -> None:
+        """Make room for a request. Raises `QueueFull`, or `Stopping` after `close`.
 
         An empty queue takes a request of any size: one that is larger than the queue would never fit.
         """
@@ -51,27 +64,88 @@ class CommitQueue:
             if self._closed:
                 raise Stopping("the backend is shutting down; send the spans again to the one that follows")
             too_many = self._spans + len(pending.spans) > self.max_spans
-            if self._waiting and (too_many or self._bytes + pending.size_bytes > self.max_bytes):
+            if self._bytes and (too_many or self._bytes + pending.size_bytes > self.max_bytes):
                 raise QueueFull(
                     f"{self._spans} spans ({self._bytes} bytes) wait to be stored and at most {self.max_spans} "
                     f"({self.max_bytes} bytes) may; send again later"
                 )
-            self._waiting.append(pending)
-            self._spans += len(pending.spans)
-            self._bytes += pending.size_bytes
-            self._changed.notify()
+            self._add(pending, 1)
 
-    def take_all(self) -> list[Pending]:
-        """Everything that waits, oldest first; blocks while nothing does. Empty only after `close`."""
+    def reserve_when_there_is_room(self, pending: Pending) -> bool:
+        """As `reserve`, but wait; false after `close`."""
         with self._changed:
-            while not self._waiting and not self._closed:
+            while not self._closed and self._bytes and self._bytes + pending.size_bytes > self.max_bytes:
                 self._changed.wait()
-            taken, self._waiting = self._waiting, []
-            self._spans = self._bytes = 0
+            if not self._closed:
+                self._add(pending, 1)
+            return not self._closed
+
+    def cancel(self, pending: Pending) -> None:
+        """Give back the room of a request that will not be put."""
+        with self._changed:
+            self._add(pending, -1)
+            self._changed.notify_all()
+
+    def put(self, pending: Pending) -> None:
+        """Add a request that has room."""
+        with self._changed:
+            if not self._waiting:
+                self._since_s = time.monotonic()
+            self._put += 1
+            self._waiting.append(pending)
+            self._waiting_spans += len(pending.spans)
+            self._changed.notify_all()
+
+    def take_all(self, linger_s: float = 0.0, enough_spans: int = 1) -> list[Pending]:
+        """Everything that waits, oldest first; blocks while nothing does. Empty only after `close`.
+
+        Waits up to `linger_s` after the first request for more, unless `enough_spans` are there.
+        """
+        with self._changed:
+            while not self._closed:
+                if not self._waiting:
+                    self._changed.wait()
+                elif self._waiting_spans >= enough_spans or self._hurried:
+                    break
+                else:
+                    left_s = self._since_s + linger_s - time.monotonic()
+                    if left_s <= 0:
+                        break
+                    self._changed.wait(left_s)
+            self._hurried = False
+            taken, self._waiting, self._waiting_spans = self._waiting, [], 0
+            for pending in taken:
+                self._add(pending, -1)
+            self._changed.notify_all()
             return taken
+
+    def done(self, requests: int) -> None:
+        """So many requests that were taken are dealt with."""
+        with self._changed:
+            self._done += requests
+            self._changed.notify_all()
+
+    def settle(self, timeout_s: float) -> None:
+        """Wait until what was put before is dealt with, at most `timeout_s`, and not for more to come meanwhile."""
+        with self._changed:
+            target = self._put
+            if self._done >= target or self.is_stalled:
+                return
+            self._hurried = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._done >= target or self.is_stalled, timeout_s)
 
     def close(self) -> None:
         """Take nothing more in; what waits can still be taken."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+    def wait_closed(self, timeout_s: float) -> bool:
+        """Wait for `close`, at most `timeout_s`; whether it came."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._closed, timeout_s)
+
+    def _add(self, pending: Pending, sign: int) -> None:
+        self._spans += sign * len(pending.spans)
+        self._bytes += sign * pending.size_bytes

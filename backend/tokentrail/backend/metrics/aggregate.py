@@ -16,7 +16,7 @@ CallLabels: TypeAlias = tuple[str, str, str, str, str]
 
 @dataclass(slots=True)
 class Sums:
-    """What the rows of one label set add up to; durations in seconds, in the rows' order."""
+    """What the rows of one label set add up to; durations in seconds, with their trace ids, in the rows' order."""
 
     errors: Counter[str] = field(default_factory=Counter)
     """Failed calls by error type."""
@@ -25,10 +25,23 @@ class Sums:
     cost_usd: Decimal = Decimal(0)
     unpriced: Counter[str] = field(default_factory=Counter)
     """Calls without a cost by reason."""
-    durations: dict[str, list[float]] = field(default_factory=lambda: {metrics.OK: [], metrics.ERROR: []})
+    durations: dict[str, "Times"] = field(default_factory=lambda: {metrics.OK: Times(), metrics.ERROR: Times()})
     """By outcome; as many as there were calls."""
-    first_token: list[float] = field(default_factory=list)
-    first_chunk: list[float] = field(default_factory=list)
+    first_token: "Times" = field(default_factory=lambda: Times())
+    first_chunk: "Times" = field(default_factory=lambda: Times())
+
+
+@dataclass(slots=True)
+class Times:
+    """Latencies of calls and the traces they were in."""
+
+    seconds: list[float] = field(default_factory=list)
+    traces: list[str] = field(default_factory=list)
+
+    def add(self, nanoseconds: int, trace_id: str) -> None:
+        """Add one call."""
+        self.seconds.append(nanoseconds / 1e9)
+        self.traces.append(trace_id)
 
 
 def aggregate(rows: Iterable[Row]) -> dict[CallLabels, Sums]:
@@ -78,7 +91,7 @@ def label(value: str) -> str:
 
 
 def _add(sums: Sums, row: Row) -> None:
-    sums.durations[metrics.ERROR if row.is_error else metrics.OK].append(row.duration_ns / 1e9)
+    sums.durations[metrics.ERROR if row.is_error else metrics.OK].add(row.duration_ns, row.trace_id)
     if row.is_error:
         sums.errors[label(row.error_type)] += 1
     counts = (
@@ -95,6 +108,6 @@ def _add(sums: Sums, row: Row) -> None:
     else:
         sums.cost_usd += row.cost_usd
     if row.stream and row.ttft_ns is not None:
-        sums.first_token.append(row.ttft_ns / 1e9)
+        sums.first_token.add(row.ttft_ns, row.trace_id)
     if row.stream and row.time_to_first_chunk_ns is not None:
-        sums.first_chunk.append(row.time_to_first_chunk_ns / 1e9)
+        sums.first_chunk.add(row.time_to_first_chunk_ns, row.trace_id)

@@ -1,88 +1,163 @@
-"""Metric families with a bounded number of label sets."""
+"""Metric families with a bounded number of label sets, which outlive the process and begin at 0 for who watches.
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final, Generic, TypeAlias, TypeVar
+prometheus_client's own metrics cannot be set to what they were before a restart, and take many observations one by one:
+so the numbers are kept here, and handed to its exposition as samples. One writer at a time, any number of scrapes.
+"""
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
+
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.samples import Exemplar
 
 from tokentrail.semconv import metrics
 
 _FOLDED_HEADROOM: Final = 200
 """Label sets beyond the cap that keep their other labels when only the model was folded."""
 
-_Child = TypeVar("_Child", Counter, Histogram)
-
-
 Overflow: TypeAlias = Callable[[str], None]
 """Told the metric's name for each update that was folded."""
 
-
-class _Capped(dict[tuple[str, ...], _Child]):
-    """Children by label values, at most `max_label_sets` and some folded ones. Not for several writers at once."""
-
-    def __init__(self, family: _Child, name: str, labels: Sequence[str], overflow: Overflow, max_label_sets: int):
-        super().__init__()
-        self._family: _Child = family
-        self._name, self._overflow = name, overflow
-        self._max = max_label_sets
-        self._model = labels.index(metrics.MODEL)
-
-    def child(self, values: tuple[str, ...]) -> _Child:
-        """The child for `values`; past the cap, that of the values with the model, then with everything, folded."""
-        found = self.get(values)
-        if found is not None:
-            return found
-        if len(self) >= self._max:
-            self._overflow(self._name)
-            values = (*values[: self._model], metrics.OTHER, *values[self._model + 1 :])
-            if values not in self and len(self) >= self._max + _FOLDED_HEADROOM:
-                values = (metrics.OTHER,) * len(values)
-        if values not in self:
-            self[values] = self._family.labels(*values)
-        return self[values]
+Labels: TypeAlias = tuple[str, ...]
 
 
-class _Family(ABC, Generic[_Child]):
+@dataclass(slots=True)
+class Count:
+    """One series of a counter."""
+
+    value: float = 0.0
+    since_s: float = field(default_factory=time.monotonic)
+    """When the series came to be, by the monotonic clock; minus infinity for one that is older than the process."""
+
+
+@dataclass(slots=True)
+class Distribution:
+    """One label set of a histogram."""
+
+    buckets: list[int]
+    """Observations in each bucket, not cumulative; the last one is that of everything above."""
+    total: float = 0.0
+    since_s: float = field(default_factory=time.monotonic)
+    exemplars: dict[int, Exemplar] = field(default_factory=dict)
+    """The latest by bucket."""
+
+
+class _HasAge(Protocol):
+    since_s: float
+
+
+_Series = TypeVar("_Series", bound=_HasAge)
+
+
+class _Family(Generic[_Series]):
     """A metric of model calls: `overflow` is told of each update beyond `max_label_sets`."""
 
     def __init__(
         self,
-        registry: CollectorRegistry,
         name: str,
         documentation: str,
         extra: Sequence[str],
         overflow: Overflow,
         max_label_sets: int = metrics.MAX_LABEL_SETS,
     ):
-        labels = (*metrics.CALL_LABELS, *extra)
-        family = self._make(registry, name, documentation, labels)
-        self._children: _Capped[_Child] = _Capped(family, name, labels, overflow, max_label_sets)
+        self.name, self._documentation = name, documentation
+        self._labels = (*metrics.CALL_LABELS, *extra)
+        self._overflow, self._max = overflow, max_label_sets
+        self._model = self._labels.index(metrics.MODEL)
+        self._series: dict[Labels, _Series] = {}
 
-    @abstractmethod
-    def _make(self, registry: CollectorRegistry, name: str, documentation: str, labels: Sequence[str]) -> _Child:
-        """The metric itself, registered."""
+    def _make(self) -> _Series:
+        raise NotImplementedError
+
+    def _child(self, values: Labels) -> _Series:
+        """The series for `values`; past the cap, that of the values with the model, then with everything, folded."""
+        found = self._series.get(values)
+        if found is not None:
+            return found
+        if len(self._series) >= self._max:
+            self._overflow(self.name)
+            values = (*values[: self._model], metrics.OTHER, *values[self._model + 1 :])
+            if values not in self._series and len(self._series) >= self._max + _FOLDED_HEADROOM:
+                values = (metrics.OTHER,) * len(values)
+        if values not in self._series:
+            self._series[values] = self._make()
+        return self._series[values]
 
 
-class CappedCounter(_Family[Counter]):
+class CappedCounter(_Family[Count]):
     """A counter of model calls with `CALL_LABELS` and perhaps one more label."""
 
-    def _make(self, registry: CollectorRegistry, name: str, documentation: str, labels: Sequence[str]) -> Counter:
-        return Counter(name, documentation, labels, registry=registry)
-
-    def add(self, values: tuple[str, ...], amount: float) -> None:
+    def add(self, values: Labels, amount: float) -> None:
         """Add `amount` to the label set `values`."""
-        self._children.child(values).inc(amount)
+        self._child(values).value += amount
+
+    def collect(self, new_since_s: float) -> Metric:
+        """The samples; series that came to be after `new_since_s` (monotonic clock) are at 0."""
+        family = CounterMetricFamily(self.name, self._documentation, labels=self._labels)
+        for values, series in list(self._series.items()):
+            family.add_metric(values, 0.0 if series.since_s > new_since_s else series.value)
+        return family
+
+    def state(self) -> list[Any]:
+        """What `restore` takes, in the types of JSON."""
+        return [[*values, series.value] for values, series in self._series.items()]
+
+    def restore(self, state: Iterable[Sequence[Any]]) -> None:
+        """Go on from a `state`; that is no new series, and never stands at 0 first."""
+        for *values, value in state:
+            if len(values) == len(self._labels):
+                self._series[tuple(map(str, values))] = Count(float(value), float("-inf"))
+
+    def _make(self) -> Count:
+        return Count()
 
 
-class CappedHistogram(_Family[Histogram]):
+class CappedHistogram(_Family[Distribution]):
     """A latency histogram of model calls with `CALL_LABELS` and perhaps one more label."""
 
-    def _make(self, registry: CollectorRegistry, name: str, documentation: str, labels: Sequence[str]) -> Histogram:
-        return Histogram(name, documentation, labels, registry=registry, buckets=metrics.DURATION_BUCKETS)
+    def observe(self, values: Labels, seconds: Sequence[float], traces: Sequence[str], at_s: float) -> None:
+        """Record each of `seconds` in the label set `values`; `traces` are the trace ids of the same calls."""
+        series = self._child(values)
+        for value, trace_id in zip(seconds, traces, strict=True):
+            bucket = bisect_left(metrics.DURATION_BUCKETS, value)
+            series.buckets[bucket] += 1
+            series.total += value
+            series.exemplars[bucket] = Exemplar({metrics.EXEMPLAR_TRACE: trace_id}, value, at_s)
 
-    def observe(self, values: tuple[str, ...], seconds: Iterable[float]) -> None:
-        """Record each of `seconds` in the label set `values`."""
-        child = self._children.child(values)
-        for value in seconds:
-            child.observe(value)
+    def collect(self, new_since_s: float) -> Metric:
+        """The samples; series that came to be after `new_since_s` (monotonic clock) are at 0."""
+        family = HistogramMetricFamily(self.name, self._documentation, labels=self._labels)
+        for values, series in list(self._series.items()):
+            if series.since_s > new_since_s:
+                family.add_metric(values, [(bound, 0.0) for bound in _BOUNDS], 0.0)
+                continue
+            buckets: list[Any] = []
+            below = 0
+            for index, bound in enumerate(_BOUNDS):
+                below += series.buckets[index]
+                exemplar = series.exemplars.get(index)
+                buckets.append((bound, float(below)) if exemplar is None else (bound, float(below), exemplar))
+            family.add_metric(values, buckets, series.total)
+        return family
+
+    def state(self) -> list[Any]:
+        """What `restore` takes, in the types of JSON."""
+        return [[*values, series.total, series.buckets] for values, series in self._series.items()]
+
+    def restore(self, state: Iterable[Sequence[Any]]) -> None:
+        """Go on from a `state`; one with other buckets is dropped."""
+        for *values, total, buckets in state:
+            if len(values) == len(self._labels) and len(buckets) == len(_BOUNDS):
+                self._series[tuple(map(str, values))] = Distribution(list(buckets), float(total), float("-inf"))
+
+    def _make(self) -> Distribution:
+        return Distribution([0] * len(_BOUNDS))
+
+
+_BOUNDS: Final = (*(str(float(bound)) for bound in metrics.DURATION_BUCKETS), "+Inf")
+
+State: TypeAlias = Mapping[str, Sequence[Any]]
+"""The states of families by their names."""

@@ -39,6 +39,8 @@ _log = logging.getLogger(__name__)
 _TRANSPORT: Final = "http"
 _TEXT: Final = "text/plain; charset=utf-8"
 _LATER: Final = {"/v1/logs": "OTEL_LOGS_EXPORTER", "/v1/metrics": "OTEL_METRICS_EXPORTER"}
+_SCRAPE_TIMEOUT: Final = b"x-prometheus-scrape-timeout-seconds"
+"""Sent by Prometheus with every scrape, and by those that scrape in its place."""
 _API: Final = "/api/"
 _REPRICE: Final = "/api/reprice"
 _CONFIRM: Final = b"tokentrail-confirm"
@@ -84,8 +86,8 @@ class ApiResponse(Protocol):
 class Pages:
     """What the GET paths show. The functions block, each is called in a thread; none raises."""
 
-    metrics: Callable[[str], tuple[bytes, str]]
-    """The metrics for an Accept header, as text and its content type."""
+    metrics: Callable[[str, str], tuple[bytes, str]]
+    """The metrics for an Accept header and a scraper (`registry.Metrics.expose`), as text and its content type."""
     not_ready: Callable[[], str | None]
     """Why no span can be stored now, `None` when it can."""
     api: Callable[[str, Mapping[str, str]], ApiResponse]
@@ -172,7 +174,7 @@ class HttpApp:
             return _Reply(200, b"ready\n") if reason is None else _Reply(503, f"not ready: {reason}\n".encode())
         if path == "/metrics":
             accept = dict(scope["headers"]).get(b"accept", b"").decode("latin-1")
-            return _Reply(200, *await asyncio.to_thread(self._pages.metrics, accept))
+            return _Reply(200, *await asyncio.to_thread(self._pages.metrics, accept, _scraper(scope)))
         return _Reply(404, f"There is nothing at {path}. GET / says what there is.\n".encode("utf-8", "replace"))
 
     async def _api(self, scope: Scope, path: str) -> _Reply:
@@ -197,6 +199,15 @@ def _is_for_this_machine(headers: Mapping[bytes, bytes]) -> bool:
     except ValueError:
         return False
     return host is not None and is_loopback(host.removesuffix("."))
+
+
+def _scraper(scope: Scope) -> str:
+    """Who scrapes, where that is a Prometheus server or does as one; empty for everybody else."""
+    headers: dict[bytes, bytes] = dict(scope["headers"])
+    if _SCRAPE_TIMEOUT not in headers:
+        return ""
+    host, _ = scope.get("client") or ("", 0)
+    return f"{host} {headers.get(b'user-agent', b'').decode('latin-1')[:100]}"
 
 
 def _content_type(headers: Mapping[bytes, bytes]) -> str:

@@ -7,6 +7,9 @@ from tokentrail.backend.correction import Correction
 from tokentrail.backend.row import Row
 from tokentrail.backend.span import Span
 
+Key = tuple[str, str]
+"""Trace id and span id."""
+
 
 class Store(Protocol):
     """Durable rows. Thread-safe: one writer and several readers may call at once."""
@@ -14,11 +17,25 @@ class Store(Protocol):
     def migrate(self) -> None:
         """Bring the tables to this version. Raises `StoreError` when they are newer than it or cannot be reached."""
 
-    def insert(self, spans: Sequence[Span], rows: Sequence[Row]) -> None:
+    instance: str
+    """Name of the backend that writes, empty where there is only one."""
+
+    def insert(self, spans: Sequence[Span], rows: Sequence[Row], received_ns: int) -> None:
         """Store spans and their rows; when it returns they survive a crash of the process and of the machine.
+
+        `received_ns` is noted with the rows: each insert of a backend has a later one.
 
         Raises `StoreUnavailable` when trying again later may help, `StoreError` when it will not.
         """
+
+    def find_spans(self, spans: Sequence[Span]) -> set[Key]:
+        """Those of `spans` that are stored, by trace id and span id. Raises as `insert` does."""
+
+    def find_rows(self, rows: Sequence[Row]) -> set[Key]:
+        """Those of `rows` that are stored, by trace id and span id. Raises as `insert` does."""
+
+    def save_snapshot(self, state: str, taken_ns: int) -> None:
+        """Keep `state`, which is of the moment `taken_ns`, in place of earlier ones of this instance."""
 
     def correct(self, corrections: Sequence[Correction], run: str, at_ns: int) -> None:
         """Put `corrections` on record as `run`, a name never used before, made at `at_ns`; then change the rows.

@@ -22,9 +22,10 @@ from tokentrail.backend.row import Row
 from tokentrail.backend.span import Span
 from tokentrail.backend.store import corrections as corrected
 from tokentrail.backend.store import values
+from tokentrail.backend.store._base import Key
 from tokentrail.backend.store.errors import StoreError, StoreUnavailable
 from tokentrail.backend.store.migrate import load, migrate
-from tokentrail.backend.store.rows import Block, encode_rows, encode_spans
+from tokentrail.backend.store.rows import Block, encode_keys, encode_rows, encode_snapshot, encode_spans
 
 if TYPE_CHECKING:
     from chdb.state.sqlitelike import Connection
@@ -45,6 +46,12 @@ SETTINGS max_partitions_per_insert_block = 0
 """
 """From a file, not through chDB's `send_insert`: that reports rows as written whose commit has failed, be it for a full
 disk or too many parts (26.9.0). Spans sent late may be of any day: without the setting 100 partitions are the most."""
+
+_FIND: Final = """
+SELECT DISTINCT TraceId, SpanId FROM {table}
+WHERE Timestamp >= fromUnixTimestamp64Nano({{first:Int64}}) AND Timestamp <= fromUnixTimestamp64Nano({{last:Int64}})
+    AND (TraceId, SpanId) IN (SELECT TraceId, SpanId FROM file({{path:String}}, 'Native', {{structure:String}}))
+"""
 
 _SPOOL: Final = "insert.native"
 """In the directory of the store: the block on its way in."""
@@ -98,6 +105,9 @@ class ChdbStore:
     at a time; close the store to open another.
     """
 
+    instance = ""
+    """One process alone can have the directory."""
+
     def __init__(self, path: str | os.PathLike[str]) -> None:
         # Absolute before chDB is imported: its import changes the working directory for a moment.
         self._path = Path(path).expanduser().absolute()
@@ -126,20 +136,35 @@ class ChdbStore:
         except StoreError as error:
             _log.warning("a correction of costs that was interrupted is not finished, the next one tries: %s", error)
 
-    def insert(self, spans: Sequence[Span], rows: Sequence[Row]) -> None:
+    def insert(self, spans: Sequence[Span], rows: Sequence[Row], received_ns: int = 0) -> None:
         """Store spans, then their rows; they are on disk when it returns.
 
         One insert at a time, others wait. Raises `StoreUnavailable` when trying again later may help, `StoreError`
         when it will not; then the spans may be stored and the rows not, never a part of either (unless they span
         partitions: days for spans, months for rows).
         """
-        blocks = ([encode_spans(spans)] if spans else []) + ([encode_rows(rows)] if rows else [])
+        blocks = ([encode_spans(spans)] if spans else []) + ([encode_rows(rows, received_ns)] if rows else [])
         with self._writing:
             writer = self._open_writer()
             for block in blocks:
                 # What a row holds must not reach a log: only the name of the error is told.
                 with _translated(f"could not insert into {block.table}", with_message=False):
                     self._send(writer, block)
+
+    def find_spans(self, spans: Sequence[Span]) -> set[Key]:
+        """See `_base.Store.find_spans`."""
+        times = [span.start_ns for span in spans]
+        return self._find("otel_traces", encode_keys(spans), min(times), max(times))
+
+    def find_rows(self, rows: Sequence[Row]) -> set[Key]:
+        """See `_base.Store.find_rows`."""
+        times = [row.time_ns for row in rows]
+        return self._find("llm_requests", encode_keys(rows), min(times), max(times))
+
+    def save_snapshot(self, state: str, taken_ns: int) -> None:
+        """See `_base.Store.save_snapshot`."""
+        with self._writing, _translated("could not insert into metric_snapshots", with_message=False):
+            self._send(self._open_writer(), encode_snapshot(self.instance, taken_ns, state))
 
     def correct(self, corrections: Sequence[Correction], run: str, at_ns: int) -> None:
         """See `_base.Store.correct`. Takes about a second for each 300,000 rows in the months concerned."""
@@ -190,16 +215,30 @@ class ChdbStore:
 
     def _send(self, writer: "Connection", block: Block) -> None:
         columns = ", ".join(f"`{name}`" for name in block.columns)
+        self._with_spooled(writer, block, _INSERT.format(table=block.table, columns=columns), {})
+
+    def _find(self, table: str, keys: Block, first_ns: int, last_ns: int) -> set[Key]:
+        """Those of `keys` that are in `table` between two times."""
+        times = {"first": str(first_ns), "last": str(last_ns)}
+        with self._writing, _translated(f"could not look into {table}"):
+            answer = self._with_spooled(self._open_writer(), keys, _FIND.format(table=table), times)
+        return {(str(row["TraceId"]), str(row["SpanId"])) for row in values.decode(answer)}
+
+    def _with_spooled(self, writer: "Connection", block: Block, statement: str, parameters: Mapping[str, str]) -> bytes:
+        """Run a statement that reads `block` as the file `path` with `structure`."""
         structure = ", ".join(f"`{name}` {kind}" for name, kind in zip(block.columns, block.types, strict=True))
         spool = self._path / _SPOOL
+        spooled = {"path": values.parameter(str(spool)), "structure": values.parameter(structure)}
         try:
             spool.write_bytes(block.data)
-            statement = _INSERT.format(table=block.table, columns=columns)
-            writer.query(
-                statement, params={"path": values.parameter(str(spool)), "structure": values.parameter(structure)}
-            )
+            answer: bytes = writer.query(statement, _FORMAT, params={**parameters, **spooled}).bytes()
+            return answer
         except OSError as error:
             raise StoreUnavailable(f"The store could not write {spool}: {error.strerror}.") from error
+        except RuntimeError:
+            self._writer = None  # what it had answered already would come before the next answer
+            writer.close()
+            raise
         finally:
             spool.unlink(missing_ok=True)
 

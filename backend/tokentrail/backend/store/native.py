@@ -131,3 +131,5 @@ UINT32: Final[Type[int]] = Type("UInt32", _fixed("I"))
 UINT64: Final[Type[int]] = Type("UInt64", _uint64)
 NANOSECONDS: Final[Type[int]] = Type("DateTime64(9)", _int64)
 """Nanoseconds since the epoch."""
+MICROSECONDS: Final[Type[int]] = Type("DateTime64(6, 'UTC')", _int64)
+"""Microseconds since the epoch."""

@@ -64,9 +64,30 @@ def encode_spans(spans: Sequence[Span]) -> Block:
     return _block("otel_traces", _span_columns(texts), spans)
 
 
-def encode_rows(rows: Sequence[Row]) -> Block:
-    """`rows` for `llm_requests`."""
-    return _block("llm_requests", ROW_COLUMNS, rows)
+def encode_rows(rows: Sequence[Row], received_ns: int = 0, instance: str = "") -> Block:
+    """`rows` for `llm_requests`, stored at `received_ns` by the backend `instance`."""
+    received: Column[Row] = column("ReceivedAt", native.MICROSECONDS, lambda _: received_ns // 1000)
+    by: Column[Row] = column("Instance", native.STRING, lambda _: instance)
+    return _block("llm_requests", (*ROW_COLUMNS, received, by), rows)
+
+
+def encode_keys(items: Sequence[Span] | Sequence[Row]) -> Block:
+    """The ids of spans or calls, to be looked for; no table has it."""
+    keys: tuple[Column[Span | Row], ...] = (
+        column("TraceId", native.STRING, lambda item: item.trace_id),
+        column("SpanId", native.STRING, lambda item: item.span_id),
+    )
+    return _block("", keys, items)
+
+
+def encode_snapshot(instance: str, taken_ns: int, state: str) -> Block:
+    """A row for `metric_snapshots`."""
+    columns: tuple[Column[str], ...] = (
+        column("Instance", native.STRING, lambda _: instance),
+        column("TakenAt", native.MICROSECONDS, lambda _: taken_ns // 1000),
+        column("State", native.STRING, lambda text: text),
+    )
+    return _block("metric_snapshots", columns, [state])
 
 
 def _block(table: str, columns: Sequence[Column[_Record]], records: Sequence[_Record]) -> Block:
