@@ -1,6 +1,8 @@
 """Call metrics: exact values, bounded label sets, and nothing that names a person."""
 
+import json
 import math
+import time
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -9,7 +11,7 @@ import pytest
 
 from support.backend_process import samples
 from tokentrail.backend.correction import Correction
-from tokentrail.backend.metrics import capped
+from tokentrail.backend.metrics import capped, registry
 from tokentrail.backend.metrics.registry import Metrics
 from tokentrail.backend.row import Row
 from tokentrail.semconv import metrics as names
@@ -190,8 +192,8 @@ def test_every_metric_name_is_a_constant_and_starts_with_the_prefix() -> None:
     metrics = Metrics("1")
     metrics.own.watch_queue(lambda: 0, lambda: 0, 1, 1)
     metrics.own.watch_price_file(lambda: True, lambda: 0.0)
+    metrics.own.watch_journal(lambda: 0, 1)
     metrics.own.answered("http", "200")
-    metrics.own.watch_price_file(lambda: True, lambda: 0.0)
     metrics.calls.record([a_row(stream=True, ttft_ns=1, time_to_first_chunk_ns=1, error_type="e")], NOW)
 
     text = metrics.expose()[0].decode()
@@ -230,3 +232,96 @@ def test_corrections_are_counted_by_direction_and_leave_the_cost_alone() -> None
     assert value_of(scraped, correction, service_name="x", direction="increase") == 2
     assert value_of(scraped, "tokentrail_corrected_requests_total", **CALL) == 2
     assert value_of(scraped, "tokentrail_corrected_requests_total", service_name="x") == 1
+
+
+# For Prometheus servers -------------------------------------------------------------------------------------------
+
+OPENMETRICS = "application/openmetrics-text;version=1.0.0"
+
+
+def requests_seen(metrics: Metrics, scraper: str) -> dict[str, float]:
+    """Successful requests by model, as `scraper` sees them now."""
+    found = samples(metrics.expose("", scraper)[0].decode())
+    return {
+        own["gen_ai_request_model"]: value
+        for name, own, value in found
+        if name == "tokentrail_requests_total" and own["outcome"] == "ok"
+    }
+
+
+def test_each_prometheus_sees_a_new_series_at_zero_once() -> None:
+    metrics = Metrics("1")
+    assert requests_seen(metrics, "one") == requests_seen(metrics, "two") == {}
+
+    metrics.calls.record([a_row(), a_row()], NOW)
+    first, second = requests_seen(metrics, "one"), requests_seen(metrics, "one")
+    metrics.calls.record([a_row(), a_row(request_model="new")], NOW)
+
+    assert (first, second) == ({"gpt-4o": 0}, {"gpt-4o": 2})
+    assert requests_seen(metrics, "one") == {"gpt-4o": 3, "new": 0}
+    assert requests_seen(metrics, "two") == {"gpt-4o": 0, "new": 0}, "it has not come since either was made"
+    assert requests_seen(metrics, "two") == {"gpt-4o": 3, "new": 1}
+
+
+def test_a_person_sees_what_is_there() -> None:
+    metrics = Metrics("1")
+    metrics.calls.record([a_row()], NOW)
+
+    assert requests_seen(metrics, "") == {"gpt-4o": 1}
+
+
+def test_a_prometheus_that_comes_late_does_not_take_old_calls_for_new_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics = Metrics("1")
+    metrics.calls.record([a_row()], NOW)
+    later = time.monotonic() + registry.UNKNOWN_SCRAPER_S + 1
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+
+    assert requests_seen(metrics, "late") == {"gpt-4o": 1}
+
+
+def test_counters_that_go_on_from_an_earlier_process_are_no_new_series() -> None:
+    before, after = Metrics("1"), Metrics("1")
+    before.calls.record([a_row(stream=True, ttft_ns=SECOND), a_row(error_type="429")], NOW)
+
+    after.calls.restore(json.loads(json.dumps(before.calls.state())))
+
+    assert requests_seen(after, "one") == {"gpt-4o": 1}
+    assert after.calls.state() == before.calls.state()
+
+
+def test_a_state_of_other_labels_or_buckets_is_left_out() -> None:
+    metrics = Metrics("1")
+
+    metrics.calls.restore(
+        {
+            "families": {
+                names.REQUESTS: [["too", "few", 3.0]],
+                names.TIME_TO_FIRST_TOKEN: [["a", "b", "c", "d", "e", 1.0, [1, 2]]],
+                "tokentrail_no_more_total": [["a", 1.0]],
+            }
+        }
+    )
+
+    assert requests_seen(metrics, "") == {}
+
+
+def test_the_number_of_scrapers_that_are_remembered_is_bounded() -> None:
+    metrics = Metrics("1")
+
+    for number in range(registry.MAX_SCRAPERS + 10):
+        metrics.expose("", f"scraper {number}")
+
+    assert len(metrics._scrapes) == registry.MAX_SCRAPERS
+
+
+def test_buckets_carry_the_trace_of_their_latest_call() -> None:
+    metrics = Metrics("1")
+    metrics.calls.record(
+        [a_row(trace_id="a" * 32, duration_ns=3 * SECOND), a_row(trace_id="b" * 32, duration_ns=3 * SECOND)], NOW
+    )
+
+    text = metrics.expose(OPENMETRICS)[0].decode()
+
+    (line,) = (line for line in text.splitlines() if 'le="5.12"' in line and "request_duration" in line)
+    assert line.split(" # ")[1] == f'{{trace_id="{"b" * 32}"}} 3.0 {NOW // SECOND}.0'
+    assert " # " not in metrics.expose("")[0].decode()

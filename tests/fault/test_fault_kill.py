@@ -9,6 +9,7 @@ import json
 import random
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -87,28 +88,41 @@ def kill_and_compare(data: Path, senders: int, seed: int) -> int:
     with BackendProcess(data) as backend:
         load = Load(backend, senders, prefix)
         load.wait_for(100)
-        time.sleep(random.Random(seed).uniform(0, 0.3))
+        time.sleep(random.Random(seed).uniform(0, 0.6))
         backend.kill()
         load.end()
     with BackendProcess(data) as again:
-        lost = set(load.acknowledged) - stored_ids(again, prefix)
+        found = stored_ids(again, prefix)
         assert again.post_traces(otlp.body()).status == 200, "it goes on after the restart"
+        all_rows, counted = count(again, "/api/totals"), again.metric("tokentrail_requests_total")
+    lost = set(load.acknowledged) - found.keys()
     assert not lost, f"{len(lost)} of {len(load.acknowledged)} acknowledged spans are lost, such as {min(lost)}"
+    doubled = [each for each, times in found.items() if times > 1]
+    assert not doubled, f"{len(doubled)} spans are stored more than once, such as {min(doubled)}"
+    assert counted == all_rows, "the counters go on to the call"
     return len(load.acknowledged)
 
 
-def stored_ids(backend: BackendProcess, prefix: str) -> set[str]:
-    """The ids of all rows of the round, through the query API, page by page."""
-    found: set[str] = set()
+def count(backend: BackendProcess, path: str) -> int:
+    """The number of calls that the API tells."""
+    return int(json.loads(backend.get(path).body)["requests"])
+
+
+def stored_ids(backend: BackendProcess, prefix: str) -> Counter[str]:
+    """The ids of all rows of the round with how often they are stored, through the query API, page by page."""
+    found: Counter[str] = Counter()
+    seen: set[str] = set()
     until = ""
     while True:
         answer = backend.get(f"/api/requests?limit=10000{until}")
         assert answer.status == 200, answer
         rows = [json.loads(line) for line in answer.body.splitlines()]
-        new = {row["response_id"] for row in rows if row["response_id"].startswith(prefix)} - found
+        new = [row for row in rows if row["span_id"] not in seen]
+        # A page ends where the next one begins: what is on both is one row, what is twice on one are two.
+        found.update(row["response_id"] for row in new if row["response_id"].startswith(prefix))
         if not new:
             return found
-        found |= new
+        seen |= {row["span_id"] for row in new}
         until = f"&until={rows[-1]['time']}"
 
 

@@ -117,7 +117,8 @@ class Journal:
     """
 
     def __init__(self, directory: Path, max_bytes: int, max_segment_bytes: int = MAX_SEGMENT_BYTES) -> None:
-        self._directory, self._max_bytes, self._max_segment_bytes = directory, max_bytes, max_segment_bytes
+        self.max_bytes = max_bytes
+        self._directory, self._max_segment_bytes = directory, max_segment_bytes
         self._segments: list[Segment] = []
         """Those with a file, and some whose file is gone."""
         self._open: Segment | None = None
@@ -138,7 +139,10 @@ class Journal:
         return self._waiting_bytes + sum(segment.size_bytes for segment in self._segments)
 
     def open(self) -> None:
-        """Take the directory, with what is in it. Raises `StoreUnavailable` when another process has it, or it cannot be used."""
+        """Take the directory, with what is in it.
+
+        Raises `StoreUnavailable` when another process has it, or it cannot be used.
+        """
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
             self._lock_file = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -187,9 +191,9 @@ class Journal:
         with self._changed:
             if self._closed:
                 raise StoreUnavailable("The journal is closed.")
-            if (held := self.size_bytes) and held + size > self._max_bytes:
+            if (held := self.size_bytes) and held + size > self.max_bytes:
                 raise QueueFull(
-                    f"{held} bytes in the journal wait to be stored and at most {self._max_bytes} may; send again later"
+                    f"{held} bytes in the journal wait to be stored and at most {self.max_bytes} may; send again later"
                 )
             self._waiting.append(waiting)
             self._waiting_bytes += size

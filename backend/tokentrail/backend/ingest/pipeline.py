@@ -86,6 +86,8 @@ class Pipeline:
         self._recovery: threading.Thread | None = None
         self._decoding_bytes = 0
         self._closed = False
+        if journal is not None:
+            own.watch_journal(lambda: journal.size_bytes, journal.max_bytes)
         own.watch_queue(lambda: self._queue.spans, lambda: self._queue.size_bytes, limits.max_spans, limits.max_bytes)
 
     def start(self) -> None:
@@ -120,6 +122,8 @@ class Pipeline:
 
     def settle(self) -> None:
         """Wait a moment for what is safe to be in the store as well, so that who just sent something can read it."""
+        if self._recovery is not None:
+            self._recovery.join(SETTLE_S)
         self._queue.settle(SETTLE_S)
 
     def close(self) -> None:

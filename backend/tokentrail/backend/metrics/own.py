@@ -41,6 +41,14 @@ class OwnMetrics:
         ):
             Gauge(name, documentation, registry=self._registry).set_function(read)
 
+    def watch_journal(self, size_bytes: Callable[[], int], max_bytes: int) -> None:
+        """Show the journal, read at every scrape. Call once, where there is one."""
+        for name, documentation, read in (
+            (metrics.JOURNAL_BYTES, "Bytes in the write-ahead log.", size_bytes),
+            (metrics.JOURNAL_CAPACITY_BYTES, "Bytes that may be in it.", lambda: max_bytes),
+        ):
+            Gauge(name, documentation, registry=self._registry).set_function(read)
+
     def watch_price_file(self, loaded: Callable[[], bool], loaded_at_s: Callable[[], float]) -> None:
         """Show whether the price file is in force, read at every scrape. Call once, where there is one."""
         Gauge(

@@ -14,8 +14,8 @@ from tokentrail.backend.metrics.exposition import expose
 from tokentrail.backend.metrics.own import OwnMetrics
 
 UNKNOWN_SCRAPER_S: Final = 300.0
-"""A scraper that comes for the first time may have come to the process before this one: series that are younger than this
-are new to it as well."""
+"""A scraper that comes for the first time may have come to the process before this one: series that are younger are
+new to it as well."""
 MAX_SCRAPERS: Final = 64
 
 

@@ -232,7 +232,6 @@ class ChdbStore:
         try:
             spool.write_bytes(block.data)
             answer: bytes = writer.query(statement, _FORMAT, params={**parameters, **spooled}).bytes()
-            return answer
         except OSError as error:
             raise StoreUnavailable(f"The store could not write {spool}: {error.strerror}.") from error
         except RuntimeError:
@@ -241,6 +240,7 @@ class ChdbStore:
             raise
         finally:
             spool.unlink(missing_ok=True)
+        return answer
 
     def _open_writer(self) -> "Connection":
         self._ensure_open()
