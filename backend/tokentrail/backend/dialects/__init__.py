@@ -8,7 +8,11 @@ from typing import Final
 
 from tokentrail.backend.dialects._base import Dialect
 from tokentrail.backend.dialects.kinds import BILLABLE
+from tokentrail.backend.dialects.langfuse import Langfuse
+from tokentrail.backend.dialects.langsmith import LangSmith
+from tokentrail.backend.dialects.logfire import Logfire
 from tokentrail.backend.dialects.merge import merge
+from tokentrail.backend.dialects.mlflow import MLflow
 from tokentrail.backend.dialects.openinference import OpenInference
 from tokentrail.backend.dialects.openlit import OpenLIT
 from tokentrail.backend.dialects.openllmetry import OpenLLMetry
@@ -19,9 +23,13 @@ from tokentrail.semconv import genai
 
 DIALECTS: Final[tuple[Dialect, ...]] = (
     Tokentrail(),
+    Langfuse(),
     OpenInference(),
     OpenLIT(),
     OpenLLMetry(),
+    Logfire(),
+    LangSmith(),
+    MLflow(),
     OtelGenAI(),
 )
 

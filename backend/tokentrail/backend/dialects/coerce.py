@@ -17,6 +17,8 @@ from tokentrail.semconv.usage import NOT_A_COUNT
 _ABSENT: Final = frozenset({"", "null", "{}", "[]", "<REDACTED>", "__REDACTED__"})
 _DECIMAL: Final = re.compile(r"\d{1,18}(\.\d{1,18})?([eE][+-]?\d{1,2})?")
 _MAX_WHOLE: Final = 2**63 - 1
+_HALVES: Final = ("\\ud", "\\uD")
+"""How JSON spells the halves of surrogate pairs."""
 
 
 def first(attributes: Attributes, *names: str) -> Value:
@@ -31,6 +33,12 @@ def first(attributes: Attributes, *names: str) -> Value:
 def text(attributes: Attributes, *names: str) -> str:
     """The first of `names` as text; empty when none is there."""
     return as_text(first(attributes, *names))
+
+
+def model(attributes: Attributes, *names: str) -> str:
+    """The first of `names` that names a model; Micrometer, and Spring AI with it, writes `none` where there is none."""
+    told = text(attributes, *names)
+    return "" if told == "none" else told
 
 
 def as_text(value: Value) -> str:
@@ -139,9 +147,25 @@ def parse_json(value: str) -> object:
         return None
     try:
         parsed: object = json.loads(value)
+        if any(half in value for half in _HALVES):  # one without the other is no UTF-8, and could not be stored
+            parsed = json.loads(json.dumps(parsed, ensure_ascii=False).encode("utf-8", "replace"))
     except (ValueError, RecursionError):
         return None
     return parsed
+
+
+def opened(value: Value) -> object:
+    """Structured values as they are, JSON in strings parsed, any other text as it is; `None` for nothing."""
+    if isinstance(value, str):
+        parsed = parse_json(value)
+        return (value or None) if parsed is None else parsed
+    return plain(value)
+
+
+def fields(attributes: Attributes, name: str) -> Mapping[str, object]:
+    """The object that `name` holds, structured or as JSON; empty when it holds none."""
+    found = opened(first(attributes, name))
+    return found if isinstance(found, Mapping) else {}
 
 
 def as_json(value: Value) -> str:

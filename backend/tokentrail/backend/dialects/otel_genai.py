@@ -68,8 +68,8 @@ def _has(keys: Sequence[str], prefix: str) -> bool:
 
 def _row(span: Span, operation: str, usage: Usage, reported: ReportedCost) -> Row:
     attributes, content = span.attributes, read_content(span)
-    request_model = coerce.text(attributes, genai.REQUEST_MODEL)
-    response_model = coerce.text(attributes, genai.RESPONSE_MODEL)
+    request_model = coerce.model(attributes, genai.REQUEST_MODEL)
+    response_model = coerce.model(attributes, genai.RESPONSE_MODEL)
     first_token = timing.first_token_ns(span)
     stream = _is_stream(attributes, first_token)
     return Row(

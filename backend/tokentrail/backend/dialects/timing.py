@@ -1,6 +1,8 @@
 """Spans of time in attributes: seconds, milliseconds and points in time, as nanoseconds."""
 
+import re
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Final
 
 from tokentrail.backend.dialects import coerce
@@ -15,7 +17,8 @@ _FIRST_TOKEN: Final = (
 _SERVER_FIRST_TOKEN: Final = "gen_ai.server.time_to_first_token"  # noqa: S105  # a latency, not a secret
 _MAX_SECONDS: Final = 1e6
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_UNITS_OF_EPOCHS: Final = ((1e11, 10**9), (1e14, 10**6), (1e17, 10**3))
+_EPOCH_NUMBER: Final = re.compile(r"\d{10,19}(\.\d{1,9})?")
+_UNITS_OF_EPOCHS: Final = ((10**11, 10**9), (10**14, 10**6), (10**17, 10**3))
 """Limits below which a number of the epoch has the unit, in nanoseconds: each is the year 5138."""
 
 
@@ -61,10 +64,10 @@ def since_start_ns(span: Span, *names: str) -> int | None:
 
 def _moment_ns(told: str) -> int | None:
     told = told.strip().strip('"')
-    number = coerce.as_number(told)
-    if number is not None:
+    if _EPOCH_NUMBER.fullmatch(told):
+        number = Decimal(told)  # nanoseconds have more digits than a double
         unit = next((unit for limit, unit in _UNITS_OF_EPOCHS if number < limit), 1)
-        return round(number * unit)
+        return int(number * unit)
     try:
         moment = datetime.fromisoformat(told)
     except ValueError:
