@@ -426,3 +426,62 @@ def test_a_correction_of_cost_does_not_move_the_counters_at_a_restart(chdb: Chdb
 
     assert Decimal(str(chdb.query("SELECT sum(CostUsd) AS usd FROM llm_requests")[0]["usd"])) == 7
     assert calls(after) == calls(before)
+
+
+# One call told by several spans ----------------------------------------------------------------------------------
+
+
+def in_trace(trace: int, span: int, parent: int, operation: str, tokens: int) -> Any:
+    attributes = {**otlp.CHAT, "gen_ai.operation.name": operation, "gen_ai.usage.input_tokens": tokens}
+    return otlp.span(
+        attributes,
+        trace_id=trace.to_bytes(16, "big"),
+        span_id=span.to_bytes(8, "big"),
+        parent_span_id=parent.to_bytes(8, "big") if parent else b"",
+    )
+
+
+def stored(store: ChdbStore) -> list[tuple[str, int]]:
+    found = store.query("SELECT Operation AS o, InputTokens AS t FROM llm_requests ORDER BY InputTokens")
+    return [(str(row["o"]), int(str(row["t"]))) for row in found]
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_the_sum_that_an_agent_tells_is_not_counted_beside_its_calls(chdb: ChdbStore, together: bool) -> None:
+    spans = [
+        in_trace(7, 2, 1, "chat", 100),
+        in_trace(7, 3, 1, "chat", 200),
+        in_trace(7, 1, 0, "invoke_agent", 300),
+    ]
+    backend = Backend(chdb)
+
+    backend.run(*([otlp.body(*spans)] if together else map(otlp.body, spans)))
+
+    assert stored(chdb) == [("chat", 100), ("chat", 200)]
+    assert backend.metric("tokentrail_requests_total") == 2
+    assert backend.metric("tokentrail_calls_left_out_total", reason="aggregate") == 1
+    assert chdb.query("SELECT count() AS n FROM otel_traces") == [{"n": 3}]
+
+
+def test_an_agent_without_calls_of_its_own_spans_is_counted(chdb: ChdbStore) -> None:
+    Backend(chdb).run(otlp.body(in_trace(7, 1, 0, "invoke_agent", 300)))
+
+    assert stored(chdb) == [("invoke_agent", 300)]
+
+
+def test_a_parent_that_comes_after_a_restart_is_not_counted_either(chdb: ChdbStore) -> None:
+    Backend(chdb).run(otlp.body(in_trace(7, 3, 2, "chat", 100)), otlp.body(in_trace(7, 2, 1, "execute_tool", 0)))
+
+    Backend(chdb).run(otlp.body(in_trace(7, 1, 0, "chat", 100)))
+
+    assert stored(chdb) == [("chat", 100)]
+
+
+def test_a_failed_commit_does_not_make_its_retry_a_duplicate() -> None:
+    failures = [StoreUnavailable("once")]
+    store = MemoryStore(lambda spans: failures.pop() if failures else None)
+    body = otlp.body(in_trace(7, 2, 1, "chat", 100), in_trace(7, 1, 0, "invoke_agent", 100))
+
+    Backend(store).run(body, body)
+
+    assert [row.operation for _, rows in store.inserts for row in rows] == ["chat"]

@@ -21,7 +21,8 @@ class Row:
     service: str
     environment: str
     kind: str
-    """`llm`, `embedding`, `rerank` or `moderation`."""
+    """`llm`, `embedding`, `rerank` or `moderation`; `agent`, `workflow`, `chain` or `tool` where it stands for calls
+    that have no spans of their own."""
     operation: str
     provider: str
     request_model: str

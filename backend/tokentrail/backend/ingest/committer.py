@@ -13,14 +13,15 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
+from tokentrail.backend.ingest.aggregates import Aggregates
 from tokentrail.backend.ingest.duplicates import Duplicates
+from tokentrail.backend.ingest.normalise import Read
 from tokentrail.backend.ingest.queue import CommitQueue, Pending
 from tokentrail.backend.ingest.refused import Refused
 from tokentrail.backend.metrics.calls import CallMetrics
 from tokentrail.backend.metrics.own import OwnMetrics
 from tokentrail.backend.metrics.snapshots import Snapshots
 from tokentrail.backend.row import Row
-from tokentrail.backend.span import Span
 from tokentrail.backend.store._base import Key, Store
 from tokentrail.backend.store.errors import StoreError, StoreUnavailable
 
@@ -47,11 +48,13 @@ class Committer:
         calls: CallMetrics,
         own: OwnMetrics,
         duplicates: Duplicates,
+        aggregates: Aggregates,
         refused: Refused | None,
         snapshots: Snapshots,
     ):
         self._queue, self._store, self._calls, self._own = queue, store, calls, own
         self._duplicates = duplicates
+        self._aggregates = aggregates
         self._refused = refused
         """Where requests of the journal go that the store refuses; `None` without a journal."""
         self._snapshots = snapshots
@@ -99,13 +102,12 @@ class Committer:
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
     def _write(self, group: Sequence[Pending]) -> StoreError | None:
-        spans = [span for pending in group for span in pending.spans]
-        rows = [row for pending in group for row in pending.rows]
+        read = [each for pending in group for each in pending.read]
         try:
-            self._store_once(spans, rows)
+            self._store_once(read)
         except StoreUnavailable as error:
             self._own.write_failed("unavailable")
-            _log.warning("the store is unavailable, %d spans wait or go back: %s", len(spans), error)
+            _log.warning("the store is unavailable, %d spans wait or go back: %s", len(read), error)
             return error
         except StoreError as error:
             self._own.write_failed("refused")
@@ -118,22 +120,26 @@ class Committer:
             return refused
         return None
 
-    def _store_once(self, spans: Sequence[Span], rows: Sequence[Row]) -> None:
+    def _store_once(self, read: Sequence[Read]) -> None:
         """Store what is not stored yet, and count what was not counted. Raises `StoreError`."""
-        fresh, fresh_rows = self._duplicates.fresh_spans(spans), self._duplicates.fresh_rows(rows)
-        self._duplicates.remember(fresh)
-        at_ns = self._next_ns()
-        uncounted = self._uncounted(rows, fresh_rows)
-        try:
-            if fresh or fresh_rows:
-                self._store.insert(fresh, fresh_rows, at_ns)
-        except Exception:
-            self._remember_uncertain(fresh_rows)
-            raise
+        with self._aggregates.keep(read) as kept:
+            spans, rows = [span for span, _ in read], kept.rows
+            fresh, fresh_rows = self._duplicates.fresh_spans(spans), self._duplicates.fresh_rows(rows)
+            self._duplicates.remember(fresh)
+            at_ns = self._next_ns()
+            uncounted = self._uncounted(rows, fresh_rows)
+            try:
+                if fresh or fresh_rows:
+                    self._store.insert(fresh, fresh_rows, at_ns)
+            except Exception:
+                self._remember_uncertain(fresh_rows)
+                raise
+            kept.confirm()
         for row in uncounted:
             self._uncertain.pop((row.trace_id, row.span_id), None)
         self._own.stored(len(fresh), at_ns)
         self._own.repeated(len(spans) - len(fresh))
+        self._own.left_out(kept.left_out)
         self._calls.record(uncounted, at_ns)
 
     def _uncounted(self, rows: Sequence[Row], fresh: list[Row]) -> list[Row]:
@@ -168,8 +174,8 @@ class Committer:
         """Deal with a request that was not stored; true when nobody needs it any more."""
         if isinstance(error, StoreUnavailable):
             return False  # it goes back to its sender, or stays in the journal for the next start
-        _log.error("a request of %d spans was refused: %s", len(pending.spans), error)
-        self._own.rejected("store_refused", len(pending.spans))
+        _log.error("a request of %d spans was refused: %s", len(pending.read), error)
+        self._own.rejected("store_refused", len(pending.read))
         if self._refused is None or pending.record is None:
             return False
         self._refused.keep(pending.record, error)

@@ -6,6 +6,7 @@ from operator import attrgetter
 from typing import Final
 
 from tokentrail.backend import dialects
+from tokentrail.backend.dialects.kinds import BILLABLE
 from tokentrail.backend.ingest.price import priced
 from tokentrail.backend.row import Row
 from tokentrail.backend.span import Span
@@ -32,9 +33,25 @@ _LOOKED_UP_AGAIN: Final = frozenset(
 _counts: Final = attrgetter(*_COUNTS)
 
 
+Read = tuple[Span, Row | None]
+"""A span and what it tells of a model call, of whatever kind; `None` for nothing."""
+
+
+def describe(spans: Iterable[Span]) -> list[Read]:
+    """Each of `spans` with its row: priced where it is a billable call, or tells the usage of those below it."""
+    return [(span, _described(span)) for span in spans]
+
+
 def normalise(spans: Iterable[Span]) -> list[Row]:
     """One row per billable call among `spans`, in their order."""
-    return [_complete(row) for span in spans if (row := dialects.read(span)) is not None]
+    return [row for _, row in describe(spans) if row is not None and row.kind in BILLABLE]
+
+
+def _described(span: Span) -> Row | None:
+    row = dialects.describe(span)
+    if row is None or not (row.kind in BILLABLE or row.input_tokens or row.output_tokens or row.cost_usd):
+        return row
+    return _complete(row)
 
 
 def _complete(row: Row) -> Row:

@@ -7,25 +7,27 @@ import asyncio
 import hashlib
 import logging
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
+from tokentrail.backend.ingest.aggregates import Aggregates
 from tokentrail.backend.ingest.committer import Committer
 from tokentrail.backend.ingest.dedupe import RecentRequests
 from tokentrail.backend.ingest.duplicates import Duplicates
 from tokentrail.backend.ingest.errors import NotNow, QueueFull, Stopping
 from tokentrail.backend.ingest.journal import Journal, Record, Segment
-from tokentrail.backend.ingest.normalise import normalise
+from tokentrail.backend.ingest.normalise import Read, describe
 from tokentrail.backend.ingest.queue import CommitQueue, Pending
+from tokentrail.backend.ingest.recent import read_recent
 from tokentrail.backend.ingest.refused import Refused
 from tokentrail.backend.metrics.calls import CallMetrics
 from tokentrail.backend.metrics.own import OwnMetrics
 from tokentrail.backend.metrics.snapshots import Snapshots
 from tokentrail.backend.receiver.decode import Encoding, decode
 from tokentrail.backend.receiver.decoded import Decoded, DecodeError
-from tokentrail.backend.row import Row
 from tokentrail.backend.store._base import Store
 from tokentrail.backend.store.errors import StoreUnavailable
 
@@ -72,14 +74,15 @@ class Pipeline:
         *,
         shared_store: bool = False,
     ):
-        self._own = own
+        self._own, self._store = own, store
         self._journal = journal
         self._refused = refused
         self._queue = CommitQueue(limits.max_spans, limits.max_bytes)
         self._snapshots = Snapshots(store, calls)
         duplicates = Duplicates(store, shared=shared_store)
+        self._aggregates = Aggregates()
         self._committer = Committer(
-            self._queue, store, calls, own, duplicates, refused if journal else None, self._snapshots
+            self._queue, store, calls, own, duplicates, self._aggregates, refused if journal else None, self._snapshots
         )
         self._recent = RecentRequests()
         self._pool = ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="tokentrail-decode")
@@ -93,6 +96,7 @@ class Pipeline:
     def start(self) -> None:
         """Begin to commit, first of all what an earlier process left in the journal. Raises `StoreError`."""
         self._snapshots.restore()
+        self._aggregates.recall(read_recent(self._store, time.time_ns()))
         if self._journal is not None:
             self._journal.open()
             left = self._journal.recover()
@@ -111,13 +115,13 @@ class Pipeline:
         self._decoding_bytes += len(body)
         try:
             loop = asyncio.get_running_loop()
-            decoded, rows, digest = await loop.run_in_executor(self._pool, _prepare, body, encoding)
+            decoded, read, digest = await loop.run_in_executor(self._pool, _prepare, body, encoding)
         finally:
             self._decoding_bytes -= len(body)
         self._own.received(decoded.received, decoded.rejected)
         if decoded.spans:
             record = Record({_ENCODING: encoding}, body) if self._journal else None
-            await self._store(Pending(decoded.spans, rows, len(body), record), digest)
+            await self._keep(Pending(read, len(body), record), digest)
         return Stored(decoded.rejected)
 
     def settle(self) -> None:
@@ -148,15 +152,15 @@ class Pipeline:
                 "send again later"
             )
 
-    async def _store(self, pending: Pending, digest: bytes) -> None:
+    async def _keep(self, pending: Pending, digest: bytes) -> None:
         fate = self._recent.fate_of(digest)
         if fate is not None:
-            self._own.repeated(len(pending.spans))
+            self._own.repeated(len(pending.read))
         else:
             try:
                 fate = self._hand_in(pending)
             except NotNow as error:
-                self._own.returned(error.reason, len(pending.spans))
+                self._own.returned(error.reason, len(pending.read))
                 raise
             # Looked at even when every sender hung up, or the event loop complains about an unread failure.
             fate.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -165,7 +169,7 @@ class Pipeline:
             # A sender that hangs up does not take back what is on its way.
             await asyncio.shield(fate)
         except StoreUnavailable:
-            self._own.returned("store_unavailable", len(pending.spans))
+            self._own.returned("store_unavailable", len(pending.read))
             raise
 
     def _hand_in(self, pending: Pending) -> "asyncio.Future[None]":
@@ -193,20 +197,20 @@ class Pipeline:
         """Queue what an earlier process left, as fast as it can be committed."""
         for segment, record in left:
             try:
-                decoded, rows, _ = _prepare(record.body, Encoding(record.meta[_ENCODING]))
+                decoded, read, _ = _prepare(record.body, Encoding(record.meta[_ENCODING]))
             except (DecodeError, KeyError, ValueError) as error:  # written by another version
                 _log.error("a request of the journal cannot be read any more: %s", error)
                 if self._refused is not None:
                     self._refused.keep(record, error)
                 segment.release()
                 continue
-            pending = Pending(decoded.spans, rows, len(record.body), record, segment)
+            pending = Pending(read, len(record.body), record, segment)
             if not self._queue.reserve_when_there_is_room(pending):
                 return  # it stays in the journal
             self._own.received(decoded.received, decoded.rejected)
             self._queue.put(pending)
 
 
-def _prepare(body: bytes, encoding: Encoding) -> tuple[Decoded, list[Row], bytes]:
+def _prepare(body: bytes, encoding: Encoding) -> tuple[Decoded, list[Read], bytes]:
     decoded = decode(body, encoding)
-    return decoded, normalise(decoded.spans), hashlib.blake2b(body, digest_size=_DIGEST_BYTES).digest()
+    return decoded, describe(decoded.spans), hashlib.blake2b(body, digest_size=_DIGEST_BYTES).digest()

@@ -8,16 +8,15 @@ from dataclasses import dataclass, field
 
 from tokentrail.backend.ingest.errors import QueueFull, Stopping
 from tokentrail.backend.ingest.journal import Record, Segment
-from tokentrail.backend.row import Row
-from tokentrail.backend.span import Span
+from tokentrail.backend.ingest.normalise import Read
 
 
 @dataclass(slots=True)
 class Pending:
     """One request on its way into the store."""
 
-    spans: Sequence[Span]
-    rows: Sequence[Row]
+    read: Sequence[Read]
+    """Its spans, each with what it tells of a model call."""
     size_bytes: int
     """Of the decompressed body; the spans in memory are several times as large."""
     record: Record | None = None
@@ -63,7 +62,7 @@ class CommitQueue:
         with self._changed:
             if self._closed:
                 raise Stopping("the backend is shutting down; send the spans again to the one that follows")
-            too_many = self._spans + len(pending.spans) > self.max_spans
+            too_many = self._spans + len(pending.read) > self.max_spans
             if self._bytes and (too_many or self._bytes + pending.size_bytes > self.max_bytes):
                 raise QueueFull(
                     f"{self._spans} spans ({self._bytes} bytes) wait to be stored and at most {self.max_spans} "
@@ -93,7 +92,7 @@ class CommitQueue:
                 self._since_s = time.monotonic()
             self._put += 1
             self._waiting.append(pending)
-            self._waiting_spans += len(pending.spans)
+            self._waiting_spans += len(pending.read)
             self._changed.notify_all()
 
     def take_all(self, linger_s: float = 0.0, enough_spans: int = 1) -> list[Pending]:
@@ -147,5 +146,5 @@ class CommitQueue:
             return self._changed.wait_for(lambda: self._closed, timeout_s)
 
     def _add(self, pending: Pending, sign: int) -> None:
-        self._spans += sign * len(pending.spans)
+        self._spans += sign * len(pending.read)
         self._bytes += sign * pending.size_bytes

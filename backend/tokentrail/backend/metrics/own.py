@@ -20,6 +20,7 @@ class OwnMetrics:
         self._rejected = counter(metrics.SPANS_REJECTED, "Spans dropped for good.", metrics.REASON)
         self._returned = counter(metrics.SPANS_RETURNED, "Spans sent back to be retried.", metrics.REASON)
         self._repeated = counter(metrics.SPANS_REPEATED, "Spans of requests that had been stored already.")
+        self._left_out = counter(metrics.CALLS_LEFT_OUT, "Calls told by other spans, too.", metrics.REASON)
         self._requests = counter(metrics.EXPORT_REQUESTS, "Export requests answered.", metrics.TRANSPORT, metrics.CODE)
         self._write_errors = counter(metrics.STORE_WRITE_ERRORS, "Failed writes to the store.", metrics.REASON)
         self._last_span = Gauge(metrics.LAST_SPAN_TIMESTAMP, "When a span was last stored.", registry=registry)
@@ -81,6 +82,11 @@ class OwnMetrics:
     def repeated(self, spans: int) -> None:
         """Count spans of a request that had been stored already."""
         self._repeated.inc(spans)
+
+    def left_out(self, calls: Mapping[str, int]) -> None:
+        """Count calls that another span of their trace stands for, by reason."""
+        for reason, count in calls.items():
+            self._left_out.labels(reason).inc(count)
 
     def answered(self, transport: str, code: str) -> None:
         """Count an answered export request."""
