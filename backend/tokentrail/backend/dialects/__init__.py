@@ -7,16 +7,38 @@ from functools import lru_cache
 from typing import Final
 
 from tokentrail.backend.dialects._base import Dialect
+from tokentrail.backend.dialects.agentops import AgentOps
+from tokentrail.backend.dialects.bare import Bare
+from tokentrail.backend.dialects.braintrust import Braintrust
+from tokentrail.backend.dialects.claude_code import ClaudeCode
+from tokentrail.backend.dialects.codex import Codex
+from tokentrail.backend.dialects.coding_agents import Copilot, OpenCode
+from tokentrail.backend.dialects.flue import Flue
+from tokentrail.backend.dialects.gemini_cli import GeminiCli
+from tokentrail.backend.dialects.genkit import Genkit
+from tokentrail.backend.dialects.google_adk import GoogleADK
 from tokentrail.backend.dialects.kinds import BILLABLE
+from tokentrail.backend.dialects.laminar import Laminar
 from tokentrail.backend.dialects.langfuse import Langfuse
 from tokentrail.backend.dialects.langsmith import LangSmith
+from tokentrail.backend.dialects.langtrace import Langtrace
+from tokentrail.backend.dialects.langwatch import LangWatch
+from tokentrail.backend.dialects.litellm import LiteLLM
+from tokentrail.backend.dialects.livekit import LiveKit
 from tokentrail.backend.dialects.logfire import Logfire
 from tokentrail.backend.dialects.merge import merge
+from tokentrail.backend.dialects.microsoft import Microsoft
 from tokentrail.backend.dialects.mlflow import MLflow
 from tokentrail.backend.dialects.openinference import OpenInference
 from tokentrail.backend.dialects.openlit import OpenLIT
 from tokentrail.backend.dialects.openllmetry import OpenLLMetry
+from tokentrail.backend.dialects.openrouter import OpenRouter
 from tokentrail.backend.dialects.otel_genai import OtelGenAI, Tokentrail
+from tokentrail.backend.dialects.sentry import Sentry
+from tokentrail.backend.dialects.spring import SpringAI
+from tokentrail.backend.dialects.strands import Strands
+from tokentrail.backend.dialects.vercel import Vercel
+from tokentrail.backend.dialects.voltagent import VoltAgent
 from tokentrail.backend.row import Row
 from tokentrail.backend.span import Span
 from tokentrail.semconv import genai
@@ -24,13 +46,36 @@ from tokentrail.semconv import genai
 DIALECTS: Final[tuple[Dialect, ...]] = (
     Tokentrail(),
     Langfuse(),
+    LangSmith(),
+    MLflow(),
+    LangWatch(),
+    Braintrust(),
+    Laminar(),
+    ClaudeCode(),
+    Codex(),
+    GeminiCli(),
+    OpenCode(),
+    Copilot(),
+    LiveKit(),
+    OpenRouter(),
+    VoltAgent(),
+    Flue(),
+    AgentOps(),
+    Langtrace(),
+    Sentry(),
+    Vercel(),
+    LiteLLM(),
+    GoogleADK(),
+    Strands(),
+    SpringAI(),
+    Microsoft(),
+    Genkit(),
     OpenInference(),
     OpenLIT(),
     OpenLLMetry(),
     Logfire(),
-    LangSmith(),
-    MLflow(),
     OtelGenAI(),
+    Bare(),
 )
 
 _SHAPES: Final = 4096

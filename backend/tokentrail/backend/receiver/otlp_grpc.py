@@ -30,6 +30,16 @@ _COLLECTOR: Final = "opentelemetry.proto.collector"
 _STATUS_OF: Final = {status.value[0]: status for status in grpc.StatusCode}
 
 
+class _WithoutHangUps(logging.Filter):
+    """Keeps gRPC from reporting a sender that hung up before its answer as a failure of ours, with a traceback."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "ExecuteBatchError" not in record.getMessage()
+
+
+_WITHOUT_HANG_UPS: Final = _WithoutHangUps()
+
+
 class ListenError(Exception):
     """The address is taken, or not one of this machine's."""
 
@@ -39,6 +49,7 @@ class GrpcReceiver:
 
     def __init__(self, pipeline: Pipeline, own: OwnMetrics, max_message_bytes: int):
         self._pipeline, self._own = pipeline, own
+        logging.getLogger("grpc._cython.cygrpc").addFilter(_WITHOUT_HANG_UPS)
         options = [
             ("grpc.max_receive_message_length", max_message_bytes),
             # Two backends on one port would share its calls at random; the second one is to fail instead.
