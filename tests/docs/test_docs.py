@@ -7,6 +7,7 @@ import pytest
 
 from tokentrail.backend import config as backend_config
 from tokentrail.backend.cli import COMMANDS
+from tokentrail.backend.dialects import DIALECTS
 from tokentrail.backend.query.filter import COLUMNS, FILTERS
 from tokentrail.backend.store.rows import ROW_COLUMNS, column_name
 from tokentrail.instrumentation import config as instrumentation_config
@@ -64,6 +65,12 @@ def test_every_metric_is_documented() -> None:
 
     assert written <= names
     assert [name for name in names - written if not any(name.endswith(ending) for ending in endings)] == []
+
+
+def test_every_dialect_is_documented() -> None:
+    text = (ROOT / "docs" / "dialects.md").read_text()
+
+    assert [dialect.name for dialect in DIALECTS if f"`{dialect.name}`" not in text] == []
 
 
 def test_every_reason_and_way_a_stream_ends_is_documented() -> None:
