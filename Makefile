@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo up test lint types contracts unit slow bench frameworks clean
+.PHONY: help demo up test lint types contracts unit slow bench frameworks test-clickhouse clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -30,7 +30,7 @@ contracts: $(VENV)/.dev
 unit: $(VENV)/.dev
 	$(BIN)/pytest -m "not slow" --numprocesses 2 --dist loadfile
 
-slow: $(VENV)/.dev  ## fault and soak suites, minutes long
+slow: $(VENV)/.dev  ## fault and soak suites, tens of minutes (TOKENTRAIL_TEST_KILLS=100)
 	$(BIN)/pytest -m slow
 
 bench: $(VENV)/.dev  ## what this and other instrumentations add to a call; ARGS="--help"
@@ -39,6 +39,9 @@ bench: $(VENV)/.dev  ## what this and other instrumentations add to a call; ARGS
 frameworks: $(VENV)/.dev  ## the frameworks that are shown to need no code of their own, the large ones too
 	$(BIN)/python tests/support/frameworks.py --all
 	$(BIN)/pytest tests/frameworks
+
+test-clickhouse: $(VENV)/.dev  ## the store's tests on real ClickHouse servers, in Docker
+	$(BIN)/python tests/clickhouse/run.py $(ARGS)
 
 clean:  ## remove the virtual environment, keep the data
 	rm -rf $(VENV)
@@ -58,5 +61,6 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python tests/support/sdk_versions.py  # the SDKs that conformance is shown for, beside the environment
 	$(BIN)/python tests/support/rivals.py  # other instrumentations, which must not double a call
 	$(BIN)/python tests/support/aiohttp_tracing.py  # OpenTelemetry's own spans of aiohttp, which must be children
+	$(BIN)/python tests/support/prometheus.py  # Prometheus and Alertmanager, which alerts are tested with
 	$(BIN)/python tests/support/frameworks.py  # frameworks that are shown to need no code of their own
 	@touch $@ $(VENV)/.demo

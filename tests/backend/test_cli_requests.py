@@ -16,6 +16,7 @@ import pytest
 
 from support.calls import NOON_NS, call
 from tokentrail.backend.__main__ import main
+from tokentrail.backend.access.caller import ANYONE
 from tokentrail.backend.cli.ask import DEFAULT_ENDPOINT, DEFAULT_STORE, Place, place
 from tokentrail.backend.query.api import Api
 from tokentrail.backend.store.chdb import ChdbStore
@@ -62,7 +63,7 @@ def served(data: Path) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             url = urlsplit(self.path)
-            response = api.handle(url.path, dict(parse_qsl(url.query, keep_blank_values=True)))
+            response = api.handle(url.path, dict(parse_qsl(url.query, keep_blank_values=True)), ANYONE)
             self.send_response(response.status)
             self.send_header("content-type", response.content_type)
             self.send_header("content-length", str(len(response.body)))
@@ -215,7 +216,7 @@ def test_who_names_a_place_gets_its_answer_or_none(
         (["--endpoint", "localhost:4318"], "is no address: expected something like http://127.0.0.1:4318"),
         (["--endpoint", "file:///etc/passwd"], "is no address"),
         (["--store", "./nowhere"], "There is no store at nowhere"),
-        (["--store", "clickhouse://host/db"], "ask the backend that uses it"),
+        (["--store", "clickhouse://127.0.0.1:9/db"], "cannot be read"),
         (["--store", "redis://host"], "expected chdb:///"),
         (["--store", "{data}", "--limit", "0"], "limit is '0': expected a number from 1 to 10000"),
         (["--store", "{data}", "--since", "yesterday"], "since is 'yesterday': expected a time in ISO 8601"),

@@ -184,6 +184,45 @@ def test_a_disk_that_is_full_fails_the_record_leaves_no_piece_of_it_and_the_next
     assert left_in(tmp_path) == [record(1), record(3)]
 
 
+def test_a_segment_that_keeps_a_piece_of_a_record_is_not_written_to_again(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What came after the piece would not be found again: it is no whole record."""
+    journal.append(record(1)).result(10)
+
+    def broken(*_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", broken)
+        patch.setattr(os, "ftruncate", broken)
+        with pytest.raises(StoreUnavailable):
+            journal.append(Record(META, b"lost")).result(10)
+    (path,) = files(tmp_path)
+    os.truncate(path, path.stat().st_size - 1)
+    journal.append(record(3)).result(10)
+
+    journal.close()
+    assert left_in(tmp_path) == [record(1), record(3)]
+
+
+def test_a_segment_that_cannot_be_emptied_hurts_nobody(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segment = journal.append(record(1)).result(10)
+
+    def broken(*_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "ftruncate", broken)
+        segment.release()
+    journal.append(record(2)).result(10)
+
+    journal.close()
+    assert left_in(tmp_path) == [record(1), record(2)], "the first is found to be stored when it is committed again"
+
+
 def test_a_system_call_that_takes_only_a_part_is_repeated(
     journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

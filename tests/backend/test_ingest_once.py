@@ -21,6 +21,7 @@ from tokentrail.backend.ingest.refused import Refused
 from tokentrail.backend.metrics.registry import Metrics
 from tokentrail.backend.receiver.decode import Encoding
 from tokentrail.backend.span import Span
+from tokentrail.backend.store._base import Key
 from tokentrail.backend.store.chdb import ChdbStore
 from tokentrail.backend.store.errors import StoreError, StoreUnavailable
 
@@ -103,7 +104,7 @@ class Watched(MemoryStore):
         super().__init__()
         self.looked_for: list[int] = []
 
-    def find_spans(self, spans: Sequence[Span]) -> set[tuple[str, str]]:
+    def find_spans(self, spans: Sequence[Span]) -> set[Key]:
         self.looked_for.append(len(spans))
         return super().find_spans(spans)
 
@@ -174,13 +175,13 @@ def test_with_other_backends_at_the_same_store_everything_is_looked_up() -> None
 
 def test_the_memory_never_forgets_what_it_was_told() -> None:
     remembered = Memory(lambda: 0, 50_000)
-    keys = [(f"{number:032x}", f"{number:016x}") for number in range(50_000)]
+    keys = [("", f"{number:032x}", f"{number:016x}") for number in range(50_000)]
 
     remembered.add(keys)
 
     late = 10**18
     assert all(remembered.may_have(key, late) for key in keys)
-    strangers = [(f"{number:032x}", f"{number:016x}") for number in range(10**9, 10**9 + 10_000)]
+    strangers = [("", f"{number:032x}", f"{number:016x}") for number in range(10**9, 10**9 + 10_000)]
     assert sum(remembered.may_have(key, late) for key in strangers) < 100
 
 

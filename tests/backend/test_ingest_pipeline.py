@@ -259,3 +259,50 @@ def test_a_malformed_body_reaches_nobody_else() -> None:
     bench.run(scenario())
     assert bench.store.span_names == ["good"]
     assert bench.metric("tokentrail_spans_received_total") == 1
+
+
+def balance_of(bench: Bench) -> tuple[float, float]:
+    """Spans received, and the sum of all that can have become of them."""
+    ends = ("stored", "repeated", "rejected", "returned")
+    return (
+        bench.metric("tokentrail_spans_received_total"),
+        sum(bench.metric(f"tokentrail_spans_{end}_total") for end in ends),
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "counted"),
+    [(StoreUnavailable("away"), "returned"), (StoreError("no"), "rejected"), (None, "repeated")],
+    ids=["unavailable", "refused", "stored"],
+)
+def test_a_request_that_shares_the_fate_of_another_is_counted_once(error: Exception | None, counted: str) -> None:
+    bench = Bench(MemoryStore(lambda spans: error))
+
+    async def scenario() -> None:
+        bench.store.gate.clear()
+        one = body("same")
+        both = asyncio.gather(bench.submit(one), bench.submit(one), return_exceptions=True)
+        await asyncio.to_thread(bench.store.entered.acquire)
+        await bench.wait_for("tokentrail_spans_received_total", 2)
+        bench.store.gate.set()
+        await both
+
+    bench.run(scenario())
+    assert balance_of(bench) == (2, 2)
+    assert bench.metric(f"tokentrail_spans_{counted}_total") == (1 if error is None else 2)
+
+
+def test_a_request_whose_sender_hung_up_is_counted_when_it_cannot_be_stored() -> None:
+    bench = Bench(MemoryStore(lambda spans: StoreUnavailable("away")))
+
+    async def scenario() -> None:
+        bench.store.gate.clear()
+        sent = asyncio.create_task(bench.submit(body("a")))
+        await asyncio.to_thread(bench.store.entered.acquire)
+        sent.cancel()
+        await asyncio.sleep(0)
+        bench.store.gate.set()
+        await bench.wait_for("tokentrail_spans_returned_total", 1)
+
+    bench.run(scenario())
+    assert balance_of(bench) == (1, 1)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from support.calls import NOON_NS, call
+from tokentrail.backend.access.caller import ANYONE
 from tokentrail.backend.query.api import MAX_LIMIT, NDJSON, Api
 from tokentrail.backend.query.filter import COLUMNS, FILTERS
 from tokentrail.backend.store import StoreError, StoreUnavailable
@@ -35,6 +36,7 @@ ROWS = (
         ttft_ns=None,
         stream=False,
         properties={"Feature": "search"},
+        project="shared",
     ),
     call(
         span_id="3" * 16,
@@ -77,13 +79,13 @@ def api(store: ChdbStore) -> Api:
 
 
 def _get(api: Api, path: str, **params: str) -> list[dict[str, Any]]:
-    response = api.handle(path, _dotted(params))
+    response = api.handle(path, _dotted(params), ANYONE)
     assert (response.status, response.content_type) == (200, NDJSON), response.body
     return [json.loads(line, parse_float=Decimal) for line in response.body.decode().splitlines()]
 
 
 def _error(api: Api, path: str, **params: str) -> dict[str, Any]:
-    response = api.handle(path, _dotted(params))
+    response = api.handle(path, _dotted(params), ANYONE)
     assert (response.status, response.content_type) == (400, "application/json"), response.body
     error: dict[str, Any] = json.loads(response.body)
     return error
@@ -133,6 +135,7 @@ def test_a_request_has_every_field_by_its_name(api: Api) -> None:
         "audio_cache_read_tokens": None,
         "image_input_tokens": None,
         "image_output_tokens": None,
+        "web_searches": None,
         "service_tier": "",
         "pricing_model": "",
         "cost_usd": Decimal("0.000255000001"),
@@ -164,11 +167,13 @@ def test_a_request_has_every_field_by_its_name(api: Api) -> None:
         "ratelimit_remaining_requests": 499,
         "ratelimit_limit_tokens": 200_000,
         "ratelimit_remaining_tokens": 199_000,
+        "source": "",
+        "project": "default",
     }
 
 
 def test_money_has_exactly_its_digits_and_no_exponent(api: Api) -> None:
-    body = api.handle("/api/requests", {}).body.decode()
+    body = api.handle("/api/requests", {}, ANYONE).body.decode()
 
     costs = [line.split('"cost_usd": ')[1].split(",")[0] for line in body.splitlines()]
     assert costs == ["null", "0.1", "0.000255000001", "0.000000000001"]
@@ -206,6 +211,9 @@ def test_content_is_shown_only_when_asked_for(api: Api) -> None:
         ({"model": "gpt-x"}, "14"),
         ({"model": "gpt-x-2026-01-01"}, "14"),
         ({"model": "claude-y-1"}, "32"),
+        ({"project": "shared"}, "2"),
+        ({"project": "default"}, "314"),
+        ({"project": ""}, ""),
         ({"provider": "anthropic"}, "2"),
         ({"operation": "embeddings"}, "3"),
         ({"service": "indexer"}, "3"),
@@ -253,7 +261,7 @@ def test_filters_choose_requests(api: Api, filters: dict[str, str], spans: str) 
 def test_no_value_becomes_sql(api: Api, name: str, attack: str) -> None:
     path = "/api/totals" if name == "by" else "/api/requests"
 
-    response = api.handle(path, _dotted({name: attack}))
+    response = api.handle(path, _dotted({name: attack}), ANYONE)
 
     if response.status == 200:
         assert response.body == b""
@@ -265,8 +273,8 @@ def test_no_value_becomes_sql(api: Api, name: str, attack: str) -> None:
 
 @pytest.mark.parametrize("key", ["x'] OR 1=1 --", "'", "\\", "{p0:String}", "}", "a.b", "é\N{SNAIL}", "\x00"])
 def test_no_property_key_becomes_sql(api: Api, key: str) -> None:
-    filtered = api.handle("/api/requests", {f"property.{key}": "x"})
-    grouped = api.handle("/api/totals", {"by": f"property.{key}"})
+    filtered = api.handle("/api/requests", {f"property.{key}": "x"}, ANYONE)
+    grouped = api.handle("/api/totals", {"by": f"property.{key}"}, ANYONE)
 
     assert (filtered.status, filtered.body) == (200, b"")
     assert grouped.status == 200
@@ -348,6 +356,7 @@ def test_totals_of_nothing_know_nothing(api: Api) -> None:
         ("service", [("shop", 3), ("indexer", 1)]),
         ("environment", [("prod", 3), ("dev", 1)]),
         ("operation", [("chat", 3), ("embeddings", 1)]),
+        ("project", [("shared", 1), ("default", 3)]),
         ("property.Feature", [("search", 1), ("summary", 2), ("", 1)]),
     ],
 )
@@ -360,7 +369,7 @@ def test_totals_by_a_field_are_the_dearest_first(api: Api, by: str, requests: li
 
 def test_every_group_is_tested() -> None:
     assert set(COLUMNS) == {
-        "model", "provider", "user", "session", "session_path", "service", "environment", "operation"
+        "model", "provider", "user", "session", "session_path", "service", "environment", "operation", "project"
     }  # fmt: skip
 
 
@@ -432,7 +441,7 @@ def test_token_sums_do_not_start_again_at_zero(store: ChdbStore, api: Api) -> No
 
 
 def test_a_path_that_does_not_exist_is_not_found(api: Api) -> None:
-    response = api.handle("/api/nothing", {})
+    response = api.handle("/api/nothing", {}, ANYONE)
 
     assert response.status == 404
     answer = json.loads(response.body)
@@ -446,6 +455,6 @@ def test_errors_of_the_store_are_answered(error: StoreError, status: int) -> Non
         def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, object]]:
             raise error
 
-    response = Api(Failing("unused")).handle("/api/requests", {})
+    response = Api(Failing("unused")).handle("/api/requests", {}, ANYONE)
 
     assert (response.status, json.loads(response.body)) == (status, {"error": str(error)})

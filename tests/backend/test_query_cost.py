@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from support.calls import NOON_NS, call
+from tokentrail.backend.access.caller import ANYONE
 from tokentrail.backend.ingest.price import priced
 from tokentrail.backend.query.api import NDJSON, Api
 from tokentrail.backend.row import Row
@@ -104,7 +105,7 @@ def price_file(tmp_path: Path) -> Iterator[Path]:
 
 
 def _get(api: Api, path: str, **params: str) -> list[dict[str, Any]]:
-    response = api.handle(path, params)
+    response = api.handle(path, params, ANYONE)
     assert (response.status, response.content_type) == (200, NDJSON), response.body
     return [json.loads(line, parse_float=Decimal) for line in response.body.decode().splitlines()]
 
@@ -138,7 +139,7 @@ def test_it_is_told_who_said_what_a_call_costs_and_what_was_assumed(api: Api) ->
 
 
 def test_small_sums_have_no_exponent(api: Api) -> None:
-    body = api.handle("/api/totals", {"service": "spent"}).body.decode()
+    body = api.handle("/api/totals", {"service": "spent"}, ANYONE).body.decode()
 
     assert '"client": 0.000000000001' in body
     assert '"tier_not_priced": 0.000000000001' in body
@@ -206,7 +207,7 @@ def test_the_filters_are_those_of_requests(api: Api) -> None:
     [({"failed": "yes"}, "failed", "1"), ({"by": "model"}, "by", "failed"), ({"limit": "1"}, "limit", "since")],
 )
 def test_a_parameter_that_is_none_is_refused(api: Api, params: dict[str, str], parameter: str, allowed: str) -> None:
-    response = api.handle("/api/unpriced", params)
+    response = api.handle("/api/unpriced", params, ANYONE)
 
     error = json.loads(response.body)
     assert (response.status, error["parameter"]) == (400, parameter)

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from support.calls import call
+from tokentrail.backend.access.caller import ANYONE
 from tokentrail.backend.query.api import Api
 from tokentrail.backend.store.chdb import ChdbStore
 
@@ -15,7 +16,7 @@ def test_a_call_lacks_a_price_unless_it_failed_before_it_used_anything(tmp_path:
         reasons = ("unknown_model", "no_usage", "invalid_usage", "failed")
         store.insert([], [call(), *(call(cost_usd=None, cost_components={}, pricing_status=each) for each in reasons)])
 
-        total = json.loads(Api(store).handle("/api/totals", {}).body)
+        total = json.loads(Api(store).handle("/api/totals", {}, ANYONE).body)
     finally:
         store.close()
 

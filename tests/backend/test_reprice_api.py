@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from support.calls import NOON_NS, call
+from tokentrail.backend.access.caller import ANYONE
 from tokentrail.backend.correction import COST_FIELDS, Correction
 from tokentrail.backend.ingest.price import call_of
 from tokentrail.backend.ingest.reprice import reprice as price_again
@@ -93,14 +94,14 @@ def store(shared: ChdbStore) -> ChdbStore:
 
 
 def answer(api: Api, /, *, change: bool = False, **params: Any) -> dict[str, Any]:
-    response = api.handle("/api/reprice", params, change=change)
+    response = api.handle("/api/reprice", params, ANYONE, change=change)
     assert response.status == 200, response.body
     found: dict[str, Any] = json.loads(response.body, parse_float=Decimal)
     return found
 
 
 def refused(api: Api, change: bool = False, **params: str) -> tuple[int, str]:
-    response = api.handle("/api/reprice", params, change=change)
+    response = api.handle("/api/reprice", params, ANYONE, change=change)
     return response.status, json.loads(response.body)["error"]
 
 
@@ -219,9 +220,9 @@ def test_calls_that_come_meanwhile_and_need_no_change_do_not_matter(store: ChdbS
 
 
 def windows_of(repricer: Repricer, **params: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = [repricer.preview(params)]
+    found: list[dict[str, Any]] = [repricer.preview(params, ANYONE)]
     while found[-1]["until"] != found[-1]["end"]:
-        found.append(repricer.preview({**params, "since": found[-1]["until"], "until": found[-1]["end"]}))
+        found.append(repricer.preview({**params, "since": found[-1]["until"], "until": found[-1]["end"]}, ANYONE))
     return found
 
 
@@ -245,7 +246,7 @@ def test_windows_and_pages_cut_the_calls_without_a_gap_and_without_an_overlap(
     windows = windows_of(repricer, since="2026-01-01")
     for window in windows:
         params = {"since": window["since"], "until": window["until"], "expect": window["digest"]}
-        repricer.apply(params)
+        repricer.apply(params, ANYONE)
 
     assert sum(window["calls"] for window in windows) == len(rows) + len(rows[::4])
     assert max(window["calls"] for window in windows) <= window_calls + 8, "of one moment there are up to eight"
@@ -268,7 +269,7 @@ def test_a_window_that_grew_too_large_is_refused(store: ChdbStore) -> None:
     repricer = Repricer(store, lambda: NOW_NS, lambda corrections: None, window_calls=4)
 
     with pytest.raises(RefusedError, match="many more calls"):
-        repricer.apply({"since": shown["since"], "until": shown["until"], "expect": shown["digest"]})
+        repricer.apply({"since": shown["since"], "until": shown["until"], "expect": shown["digest"]}, ANYONE)
 
 
 def test_filters_choose_the_calls(store: ChdbStore) -> None:
@@ -369,7 +370,7 @@ def test_a_wrong_question_is_answered_with_what_is_wrong(
 
 
 def test_nothing_else_takes_a_change(store: ChdbStore) -> None:
-    response = api_of(store).handle("/api/requests", {}, change=True)
+    response = api_of(store).handle("/api/requests", {}, ANYONE, change=True)
 
     assert response.status == 405
 

@@ -1,4 +1,4 @@
-"""Corrections in the embedded store: on record first, whole, healed after a crash, and out of the way of inserts."""
+"""Corrections, embedded and on a server: on record first, whole, healed after a crash, not in the way of inserts."""
 
 import os
 import signal
@@ -15,22 +15,23 @@ from pathlib import Path
 import pytest
 
 from support.calls import NOON_NS, call
+from support.stores import CORRECTING, AnyStore, opened
 from tokentrail.backend.correction import COST_FIELDS, Correction
 from tokentrail.backend.row import Row
 from tokentrail.backend.store import StoreError, StoreUnavailable, corrections
 from tokentrail.backend.store.chdb import ChdbStore
+from tokentrail.backend.store.clickhouse_server import ServerStore
+from tokentrail.backend.store.corrections_lock import exclusively
 from tokentrail.backend.store.rows import ROW_COLUMNS, column_name
 
 DAY_NS = 86_400 * 10**9
 COSTS = ", ".join(column_name(name) for name in COST_FIELDS)
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[ChdbStore]:
-    store = ChdbStore(tmp_path / "store")
-    store.migrate()
-    yield store
-    store.close()
+@pytest.fixture(params=CORRECTING)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AnyStore]:
+    with opened(request.param, tmp_path) as one:
+        yield one.store
 
 
 def corrected(row: Row, usd: str = "0.5") -> Correction:
@@ -54,16 +55,11 @@ def rows_of(*days: int) -> list[Row]:
     return [call(span_id=f"{day:016x}", time_ns=NOON_NS + day * DAY_NS) for day in days]
 
 
-def costs(store: ChdbStore) -> list[dict[str, object]]:
+def costs(store: AnyStore) -> list[dict[str, object]]:
     return store.query(f"SELECT SpanId, {COSTS} FROM llm_requests ORDER BY Timestamp, SpanId")
 
 
-def write(store: ChdbStore, sql: str) -> None:
-    with store._writing:
-        store._open_writer().query(sql)
-
-
-def test_a_correction_changes_the_cost_of_its_call_and_nothing_else(store: ChdbStore) -> None:
+def test_a_correction_changes_the_cost_of_its_call_and_nothing_else(store: AnyStore) -> None:
     before, other = rows_of(0, 1)
     store.insert([], [before, other])
     columns = ", ".join(each.name for each in ROW_COLUMNS)
@@ -85,7 +81,7 @@ def test_a_correction_changes_the_cost_of_its_call_and_nothing_else(store: ChdbS
     assert store.query(sql) == [old[0] | changed, old[1]]
 
 
-def test_a_correction_is_on_record_with_what_was_and_what_is(store: ChdbStore) -> None:
+def test_a_correction_is_on_record_with_what_was_and_what_is(store: AnyStore) -> None:
     (row,) = rows_of(0)
     store.insert([], [row])
 
@@ -114,6 +110,7 @@ def test_a_correction_is_on_record_with_what_was_and_what_is(store: ChdbStore) -
         "NewPriceEntry": "openai/gpt-y",
         "NewPricingTier": "standard",
         "NewPricingAssumptions": ["three"],
+        "Project": "",
     }
     assert store.query("SELECT * FROM cost_correction_runs") == [
         {
@@ -128,7 +125,7 @@ def test_a_correction_is_on_record_with_what_was_and_what_is(store: ChdbStore) -
     ]
 
 
-def test_a_call_without_a_cost_gets_one(store: ChdbStore) -> None:
+def test_a_call_without_a_cost_gets_one(store: AnyStore) -> None:
     row = call(cost_usd=None, cost_components={}, pricing_status="unknown_model")
     store.insert([], [row])
 
@@ -138,7 +135,7 @@ def test_a_call_without_a_cost_gets_one(store: ChdbStore) -> None:
     assert store.query("SELECT OldCostUsd FROM cost_corrections") == [{"OldCostUsd": None}]
 
 
-def test_corrections_reach_every_month_at_once(store: ChdbStore) -> None:
+def test_corrections_reach_every_month_at_once(store: AnyStore) -> None:
     rows = rows_of(0, 40, 80, 400)
     store.insert([], rows)
 
@@ -147,7 +144,7 @@ def test_corrections_reach_every_month_at_once(store: ChdbStore) -> None:
     assert [each["PriceVersion"] for each in costs(store)] == ["genai-prices 0.2.3", *["overlay 2"] * 3]
 
 
-def test_a_span_that_is_stored_twice_is_corrected_twice(store: ChdbStore) -> None:
+def test_a_span_that_is_stored_twice_is_corrected_twice(store: AnyStore) -> None:
     (row,) = rows_of(0)
     store.insert([], [row])
     store.insert([], [row])
@@ -157,7 +154,7 @@ def test_a_span_that_is_stored_twice_is_corrected_twice(store: ChdbStore) -> Non
     assert [each["CostUsd"] for each in costs(store)] == [Decimal("0.5")] * 2
 
 
-def test_a_row_that_has_another_cost_by_now_is_left_alone(store: ChdbStore) -> None:
+def test_a_row_that_has_another_cost_by_now_is_left_alone(store: AnyStore) -> None:
     (row,) = rows_of(0)
     store.insert([], [row])
     store.correct([corrected(row, "0.5")], "run-1", NOON_NS)
@@ -167,7 +164,7 @@ def test_a_row_that_has_another_cost_by_now_is_left_alone(store: ChdbStore) -> N
     assert [each["CostUsd"] for each in costs(store)] == [Decimal("0.5")]
 
 
-def test_nothing_is_left_behind(store: ChdbStore) -> None:
+def test_nothing_is_left_behind(store: AnyStore) -> None:
     rows = rows_of(0, 1)
     store.insert([], rows)
 
@@ -177,9 +174,7 @@ def test_nothing_is_left_behind(store: ChdbStore) -> None:
     assert store.query("SELECT count() AS n FROM system.mutations WHERE NOT is_done") == [{"n": 0}]
 
 
-def test_inserts_and_queries_go_on_while_a_correction_is_made(
-    store: ChdbStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_inserts_and_queries_go_on_while_a_correction_is_made(store: AnyStore, monkeypatch: pytest.MonkeyPatch) -> None:
     (row,) = rows_of(0)
     store.insert([], [row])
     in_the_middle, go_on = threading.Event(), threading.Event()
@@ -205,7 +200,7 @@ def test_inserts_and_queries_go_on_while_a_correction_is_made(
     assert [each["PriceVersion"] for each in costs(store)] == ["overlay 2", *["genai-prices 0.2.3"] * 2]
 
 
-def test_a_correction_that_fails_is_finished_by_the_next(store: ChdbStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_correction_that_fails_is_finished_by_the_next(store: AnyStore, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = rows_of(0, 1)
     store.insert([], [first, second])
     # A mutation that starts, and then fails on a part: ClickHouse would try it again for ever.
@@ -225,7 +220,7 @@ def test_a_correction_that_fails_is_finished_by_the_next(store: ChdbStore, monke
 
 
 def test_a_correction_that_cannot_be_finished_does_not_keep_the_store_from_opening(
-    store: ChdbStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    store: AnyStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (row,) = rows_of(0)
     store.insert([], [row])
@@ -239,7 +234,38 @@ def test_a_correction_that_cannot_be_finished_does_not_keep_the_store_from_openi
     assert len(costs(store)) == 1
 
 
-def test_a_closed_store_corrects_nothing(store: ChdbStore) -> None:
+def test_two_backends_of_a_server_do_not_correct_at_once(store: AnyStore, request: pytest.FixtureRequest) -> None:
+    if not isinstance(store, ServerStore):
+        pytest.skip("the embedded store has one backend")
+    (row,) = rows_of(0)
+    store.insert([], [row])
+    second = ServerStore(store._address, "tests:2")
+    with exclusively(second._correct, second.query, "tests:2"):
+        with pytest.raises(StoreUnavailable, match="Another backend changes stored costs"):
+            store.correct([corrected(row)], "run-1", NOON_NS)
+        assert [each["PriceVersion"] for each in costs(store)] == ["genai-prices 0.2.3"]
+
+    second.migrate()  # finds what is on record, and finishes it
+
+    assert [each["PriceVersion"] for each in costs(store)] == ["overlay 2"]
+    second.close()
+
+
+def test_a_lock_that_a_killed_backend_left_is_its_own_when_it_is_back(store: AnyStore) -> None:
+    if not isinstance(store, ServerStore):
+        pytest.skip("the embedded store has one backend")
+    (row,) = rows_of(0)
+    store.insert([], [row])
+    held = f"COMMENT 'tests:1 {int(time.time())}'"
+    store._correct(f"CREATE TABLE cost_correction_lock (Nothing UInt8) ENGINE = Memory {held}", {})
+
+    store.correct([corrected(row)], "run-1", NOON_NS)
+
+    assert [each["PriceVersion"] for each in costs(store)] == ["overlay 2"]
+    assert store.query("SELECT count() AS n FROM system.tables WHERE name = 'cost_correction_lock'") == [{"n": 0}]
+
+
+def test_a_closed_store_corrects_nothing(store: AnyStore) -> None:
     store.close()
 
     with pytest.raises(StoreUnavailable, match="closed"):
@@ -357,7 +383,7 @@ def test_a_kill_at_any_moment_leaves_all_calls_whole_and_is_healed(tmp_path: Pat
     assert_all_or_nothing(on_record, found)
 
 
-def test_every_field_of_a_row_is_kept_by_the_tables(store: ChdbStore) -> None:
+def test_every_field_of_a_row_is_kept_by_the_tables(store: AnyStore) -> None:
     told = {
         "cache_write_1h_tokens": 40,
         "audio_input_tokens": 1,
@@ -365,6 +391,7 @@ def test_every_field_of_a_row_is_kept_by_the_tables(store: ChdbStore) -> None:
         "audio_cache_read_tokens": 3,
         "image_input_tokens": 4,
         "image_output_tokens": 5,
+        "web_searches": 6,
         "service_tier": "flex",
         "pricing_model": "openai/gpt-x",
     }
@@ -375,7 +402,7 @@ def test_every_field_of_a_row_is_kept_by_the_tables(store: ChdbStore) -> None:
     assert set(told) <= {each.name for each in fields(Row)}
 
 
-def test_what_a_correction_writes_is_synced_before_what_it_replaces_may_go(store: ChdbStore) -> None:
+def test_what_a_correction_writes_is_synced_before_what_it_replaces_may_go(store: AnyStore) -> None:
     (table,) = store.query("SELECT create_table_query AS ddl FROM system.tables WHERE name = 'llm_requests'")
 
     # A mutated part is synced as a merged one is: ClickHouse does neither unless it is told.

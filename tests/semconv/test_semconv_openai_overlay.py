@@ -12,7 +12,7 @@ from tokentrail.semconv.pricing._base import Lookup
 from tokentrail.semconv.pricing.card import Source
 from tokentrail.semconv.pricing.list_prices import ListPrices
 from tokentrail.semconv.pricing.tables.overlay import Overlay
-from tokentrail.semconv.pricing.tables.table import Alias, Entry
+from tokentrail.semconv.pricing.tables.table import Alias, Entry, SearchPrice
 
 NOW: Final = datetime(2026, 11, 20, 12, tzinfo=UTC)
 TIERS_LISTED: Final = datetime(2026, 10, 12, tzinfo=UTC)
@@ -20,7 +20,7 @@ TIERS_LISTED: Final = datetime(2026, 10, 12, tzinfo=UTC)
 ENTRIES: Final = tuple(
     entry for entry in Overlay().load().entries if entry.provider == "openai" or entry.provider.startswith("azure.ai.")
 )
-PRICES: Final = tuple(entry for entry in ENTRIES if not isinstance(entry.action, (Alias, Decimal)))
+PRICES: Final = tuple(entry for entry in ENTRIES if not isinstance(entry.action, (Alias, SearchPrice, Decimal)))
 TIERS_BEFORE: Final = tuple(entry for entry in ENTRIES if entry.end == TIERS_LISTED)
 
 

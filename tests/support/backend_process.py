@@ -20,6 +20,8 @@ import grpc
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 40.0
+_KEPT = {f"TOKENTRAIL_RETENTION_{kept}_DAYS": "0" for kept in ("CONTENT", "TRACES", "ROWS", "ROLLUPS")}
+"""Calls of tests may be of any year."""
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _SAMPLE = re.compile(r"(\w+)(?:\{(.*)\})? (\S+)(?: \S+)?")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
@@ -71,6 +73,10 @@ class BackendProcess:
     grpc: str = ""
     """`127.0.0.1:port`."""
     process: subprocess.Popen[str] | None = None
+    program: tuple[str, ...] = ("-m", "tokentrail.backend")
+    """What Python runs: the backend, or something that runs it with faults."""
+    store: str = ""
+    """The URL of a store in place of the embedded one in `data`."""
     _errors: IO[str] | None = None
 
     def __enter__(self) -> "BackendProcess":
@@ -87,13 +93,14 @@ class BackendProcess:
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed when the process is gone
         self.process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "tokentrail.backend", "serve", "--json"),
-                *("--store", f"chdb://{self.data.absolute()}", "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"),
+                *(sys.executable, *self.program, "serve", "--json"),
+                *("--store", self.store or f"chdb://{self.data.absolute()}"),
+                *("--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"),
             ],
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
-            env={**os.environ, **self.environment},
+            env={**os.environ, **_KEPT, **self.environment},
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()  # an exit ends it, so that this does not wait for ever

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from tokentrail.backend.correction import Correction
 from tokentrail.backend.row import Row
 from tokentrail.backend.span import Span
+from tokentrail.backend.store._base import Key, key_of
+from tokentrail.backend.store.records import Part, PartKey
 
 
 class MemoryStore:
@@ -13,6 +15,7 @@ class MemoryStore:
 
     def __init__(self, refuse: Callable[[Sequence[Span]], Exception | None] = lambda spans: None) -> None:
         self.inserts: list[tuple[list[Span], list[Row]]] = []
+        self.parts: list[Part] = []
         self.corrections: list[Correction] = []
         self.attempts = 0
         self.snapshots: list[tuple[str, int]] = []
@@ -38,13 +41,23 @@ class MemoryStore:
             raise error
         self.inserts.append((list(spans), list(rows)))
 
-    def find_spans(self, spans: Sequence[Span]) -> set[tuple[str, str]]:
-        stored = {(span.trace_id, span.span_id) for group, _ in self.inserts for span in group}
-        return stored & {(span.trace_id, span.span_id) for span in spans}
+    def find_spans(self, spans: Sequence[Span]) -> set[Key]:
+        stored = {key_of(span) for group, _ in self.inserts for span in group}
+        return stored & set(map(key_of, spans))
 
-    def find_rows(self, rows: Sequence[Row]) -> set[tuple[str, str]]:
-        stored = {(row.trace_id, row.span_id) for _, group in self.inserts for row in group}
-        return stored & {(row.trace_id, row.span_id) for row in rows}
+    def find_rows(self, rows: Sequence[Row]) -> set[Key]:
+        stored = {key_of(row) for _, group in self.inserts for row in group}
+        return stored & set(map(key_of, rows))
+
+    def insert_parts(self, parts: Sequence[Part]) -> None:
+        self.attempts += 1
+        error = self._refuse(())
+        if error is not None:
+            raise error
+        self.parts.extend(parts)
+
+    def find_parts(self, parts: Sequence[Part]) -> set[PartKey]:
+        return {part.key for part in self.parts} & {part.key for part in parts}
 
     def save_snapshot(self, state: str, taken_ns: int) -> None:
         self.snapshots.append((state, taken_ns))
@@ -53,6 +66,9 @@ class MemoryStore:
         self.corrections.extend(corrections)
         new = {id(each.old): each.new for each in corrections}
         self.inserts = [(spans, [new.get(id(row), row) for row in rows]) for spans, rows in self.inserts]
+
+    def roll_up(self, since_ns: int, until_ns: int) -> int:
+        return 0
 
     def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, object]]:
         return []

@@ -16,17 +16,30 @@ from typing import Final, Protocol
 
 import uvicorn
 
-from tokentrail.backend.config import PRICES, Address, Config
+from tokentrail.backend.access.caller import Caller
+from tokentrail.backend.access.errors import KeyFileError, TlsError
+from tokentrail.backend.access.gate import Gate
+from tokentrail.backend.access.keyring import Keyring
+from tokentrail.backend.access.tls import Tls
+from tokentrail.backend.alerts.definition import AlertFileError
+from tokentrail.backend.alerts.file import AlertFile
+from tokentrail.backend.alerts.runner import AlertRunner
+from tokentrail.backend.config import ALERTS, KEYS, PRICES, Address, Config, is_loopback
 from tokentrail.backend.ingest.journal import Journal
 from tokentrail.backend.ingest.pipeline import Limits, Pipeline
 from tokentrail.backend.ingest.refused import Refused
+from tokentrail.backend.metrics.alerts import AlertMetrics
 from tokentrail.backend.metrics.registry import Metrics
 from tokentrail.backend.query.api import Api, Response
+from tokentrail.backend.receiver.connection import Connection
+from tokentrail.backend.receiver.intake import Intake
 from tokentrail.backend.receiver.otlp_grpc import GrpcReceiver, ListenError
 from tokentrail.backend.receiver.otlp_http import HttpApp, Pages
 from tokentrail.backend.store._base import Store
 from tokentrail.backend.store.chdb import ChdbStore
+from tokentrail.backend.store.clickhouse_server import ServerStore
 from tokentrail.backend.store.errors import StoreError
+from tokentrail.backend.upkeep import Upkeep
 from tokentrail.semconv import pricing
 
 _log = logging.getLogger(__name__)
@@ -70,23 +83,68 @@ def use_prices(config: Config) -> None:
         ) from error
 
 
+def open_alerts(config: Config) -> AlertFile | None:
+    """The alerts of `config`, `None` where there are to be none. Raises `StartError` for a file with errors."""
+    if not config.has_alerts:
+        return None
+    try:
+        return AlertFile(config.alerts)
+    except AlertFileError as error:
+        if config.alerts is None:
+            _log.info("no alerts are evaluated: %s", error)
+            return None
+        raise StartError(f"the alerts have errors: {error}; mend them, or start without {ALERTS}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What `config` says about who may come here."""
+
+    keyring: Keyring | None
+    tls: Tls | None
+
+
+def open_access(config: Config) -> Access:
+    """The keys and the certificates. Raises `StartError` where they cannot be used."""
+    try:
+        keyring = None if config.keys is None else Keyring(config.keys)
+        tls = None if config.tls is None else Tls(config.tls)
+    except KeyFileError as error:
+        raise StartError(f"the keys cannot be used: {error}; mend them, or start without {KEYS}") from error
+    except TlsError as error:
+        raise StartError(f"TLS cannot be used: {error}") from error
+    for address in (config.http, config.grpc):
+        if tls is None and not is_loopback(address.host):
+            _log.warning(
+                "%s speaks no TLS: keys and content can be read on the way, unless a proxy sees to it", address
+            )
+    return Access(keyring, tls)
+
+
 def open_store(config: Config) -> Store:
     """The store, migrated. Raises `StartError`."""
-    store = ChdbStore(config.store_path)
+    store: Store = (
+        ServerStore(config.server, config.instance, config.retention)
+        if config.server
+        else ChdbStore(config.store_path, config.retention)
+    )
     try:
         store.migrate()
     except StoreError as error:
         store.close()
-        raise StartError(f"the store at {config.store_path} cannot be used: {error}") from error
+        raise StartError(f"the store at {config.server or config.store_path} cannot be used: {error}") from error
     return store
 
 
-async def serve(config: Config, store: Store, on_ready: Ready, stop: asyncio.Event | None = None) -> None:
+async def serve(
+    config: Config, store: Store, on_ready: Ready, stop: asyncio.Event | None = None, access: Access | None = None
+) -> None:
     """Serve until `stop` is set or SIGINT or SIGTERM arrives; then finish what was begun and close the store.
 
-    Every request that was acknowledged is durable before that, so nothing here can lose one. Raises `StartError`.
+    Every request that was acknowledged is durable before that, so nothing here can lose one. `access` is what
+    `open_access` made of `config`, where it was called before. Raises `StartError`.
     """
-    backend = _Backend(config, store)
+    backend = _Backend(config, store, access or open_access(config))
     stop = stop or asyncio.Event()
     # The signals stay caught until the end: a second Ctrl-C must not cut the shutdown off.
     with _signals_set(stop):
@@ -98,23 +156,47 @@ async def serve(config: Config, store: Store, on_ready: Ready, stop: asyncio.Eve
 
 
 class _Backend:
-    def __init__(self, config: Config, store: Store):
+    def __init__(self, config: Config, store: Store, access: Access):
         metrics = Metrics(version("tokentrail"))
         own = metrics.own
         self._config, self._store = config, store
         if config.prices is not None:
             own.watch_price_file(_is_price_file_in_force, lambda: pricing.price_file_status().loaded_at_s)
+        if access.keyring is not None:
+            own.watch_keys_file(access.keyring.is_current, access.keyring.loaded_at_s)
+        if access.tls is not None:
+            own.watch_tls_files(access.tls.is_current, access.tls.loaded_at_s)
+        gate = Gate(access.keyring, own.refused)
         self._ready = False
         limits = Limits(config.max_queue_spans, config.max_queue_bytes)
         journal = refused = None
         if config.journal is not None:
             journal = Journal(config.journal, config.max_journal_bytes)
             refused = Refused(config.journal / "refused")
-        self._pipeline = Pipeline(store, metrics.calls, own, limits, journal, refused)
-        self._metrics, self._api = metrics, Api(store, on_corrected=metrics.calls.corrected)
+        shared = config.server is not None
+        self._pipeline = Pipeline(
+            *(store, metrics.calls, own, limits, journal, refused),
+            shared_store=shared,
+            event_wait_s=config.event_wait_s,
+        )
+        alerts = open_alerts(config)
+        self._alerts = None if alerts is None else AlertRunner(store, alerts)
+        self._metrics = metrics
+        self._api = Api(
+            store,
+            on_corrected=metrics.calls.corrected,
+            alerts=lambda: () if alerts is None else alerts.alerts.definitions,
+        )
+        if self._alerts is not None:
+            metrics.watch_alerts(AlertMetrics(self._alerts.standings, self._alerts.file))
         pages = Pages(self._expose, self._not_ready, self._answer, partial(self._answer, change=True))
-        self._http = _http_server(HttpApp(self._pipeline, own, pages, config.max_body_bytes), config.shutdown_s)
-        self._grpc = GrpcReceiver(self._pipeline, own, config.max_body_bytes)
+        self._intake = Intake(config.max_queue_bytes, config.request_timeout_s)
+        http = HttpApp(self._pipeline, own, gate, pages, config.max_body_bytes, self._intake)
+        self._http = _http_server(http, config, access.tls)
+        self._grpc = GrpcReceiver(
+            self._pipeline, own, gate, config.max_body_bytes, config.request_timeout_s, access.tls
+        )
+        self._upkeep = Upkeep(store)
         self._serving: asyncio.Task[None] | None = None
 
     async def start(self) -> Endpoints:
@@ -131,6 +213,9 @@ class _Backend:
             raise StartError(_taken("OTLP/gRPC", self._config.grpc, "--grpc")) from error
         self._serving = asyncio.create_task(self._http.serve(sockets=[listening]))
         await self._http.listening.wait()
+        if self._alerts is not None:
+            self._alerts.start()
+        self._upkeep.start()
         self._ready = True
         return Endpoints(http, Address(self._config.grpc.host, grpc_port))
 
@@ -146,11 +231,15 @@ class _Backend:
         """Both receivers take nothing new and finish what is in progress; then the queue, then the store."""
         self._ready = False
         self._http.should_exit = True
+        self._intake.close()
         receivers = [self._grpc.stop(self._config.shutdown_s)]
         results = await asyncio.gather(*receivers, *([self._serving] if self._serving else []), return_exceptions=True)
         for error in results:
             if isinstance(error, BaseException):
                 _log.error("a receiver did not stop cleanly", exc_info=error)
+        if self._alerts is not None:
+            await asyncio.to_thread(self._alerts.close)
+        self._upkeep.stop()
         await asyncio.to_thread(self._pipeline.close)
         await asyncio.to_thread(self._store.close)
 
@@ -158,9 +247,9 @@ class _Backend:
         self._pipeline.settle()
         return self._metrics.expose(accept, scraper)
 
-    def _answer(self, path: str, parameters: Mapping[str, str], *, change: bool = False) -> Response:
+    def _answer(self, path: str, parameters: Mapping[str, str], caller: Caller, *, change: bool = False) -> Response:
         self._pipeline.settle()
-        return self._api.handle(path, parameters, change=change)
+        return self._api.handle(path, parameters, caller, change=change)
 
     def _not_ready(self) -> str | None:
         if not self._ready:
@@ -193,18 +282,26 @@ class _HttpServer(uvicorn.Server):
         yield
 
 
-def _http_server(app: HttpApp, shutdown_s: float) -> _HttpServer:
+def _http_server(app: HttpApp, settings: Config, tls: Tls | None) -> _HttpServer:
+    class BoundConnection(Connection):
+        timeout_s = settings.request_timeout_s
+
+    # Who sends anything else than HTTP does not get to write into the log.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=BoundConnection,
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
         timeout_keep_alive=_KEEP_ALIVE_S,
-        timeout_graceful_shutdown=int(shutdown_s) or 1,
+        timeout_graceful_shutdown=int(settings.shutdown_s) or 1,
     )
+    if tls is not None:
+        config.load()  # would make a context of its own later
+        config.ssl = tls.context()
     return _HttpServer(config)
 
 

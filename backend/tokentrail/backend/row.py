@@ -7,6 +7,10 @@ CamelCase (`store/rows.py`). Text fields are empty when unknown; numbers are `No
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Final
+
+EVENT: Final = "event"
+"""`Row.source` of a call that only a log record told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,8 @@ class Row:
     audio_cache_read_tokens: int | None = None
     image_input_tokens: int | None = None
     image_output_tokens: int | None = None
+    web_searches: int | None = None
+    """Web searches that the provider ran for the call and bills beside its tokens."""
 
     service_tier: str = ""
     """The tier that served the call, in the provider's word."""
@@ -98,6 +104,11 @@ class Row:
     output_messages: str = ""
     system: str = ""
     tools: str = ""
+
+    source: str = ""
+    """`EVENT` where a log record told the call and no span did, else empty."""
+    project: str = ""
+    """Of the key it was sent with (`access.caller`), empty for the default one."""
 
     @property
     def is_error(self) -> bool:

@@ -75,6 +75,8 @@ class Span:
     resource_attributes: Attributes
     scope_name: str
     scope_version: str
+    project: str = ""
+    """Of the key it was sent with (`access.caller`), empty for the default one; no sender can say it."""
 
     @property
     def duration_ns(self) -> int:

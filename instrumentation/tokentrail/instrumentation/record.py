@@ -39,8 +39,9 @@ _USAGE: Final[tuple[tuple[str, str], ...]] = (
     ("audio_cache_read_tokens", genai.USAGE_AUDIO_CACHE_READ_INPUT_TOKENS),
     ("image_input_tokens", genai.USAGE_IMAGE_INPUT_TOKENS),
     ("image_output_tokens", genai.USAGE_IMAGE_OUTPUT_TOKENS),
+    ("web_searches", genai.USAGE_WEB_SEARCHES),
 )
-"""Breakdowns; the conventions leave them out when they are 0."""
+"""Breakdowns, which the conventions leave out when they are 0, and what is billed beside tokens."""
 
 
 _OTHER_UNITS: Final = frozenset(

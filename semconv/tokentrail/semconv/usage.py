@@ -1,4 +1,4 @@
-"""Token usage of one call, in the arithmetic of the GenAI semantic conventions.
+"""What one call used: tokens, in the arithmetic of the GenAI semantic conventions, and what is billed beside them.
 
 Totals include their subsets: `input_tokens` holds cache reads and cache writes, `output_tokens` holds reasoning.
 Providers that report disjoint counts (Anthropic's `input_tokens` leaves the cache out) are brought to totals where
@@ -11,6 +11,9 @@ from operator import attrgetter
 MAX_TOKENS = 1_000_000_000_000
 """A count above this is a fault of the sender, not a usage: no call has ever come near it."""
 
+MAX_SEARCHES = 100_000
+"""The same for web searches: the longest research takes hundreds."""
+
 NOT_A_COUNT = -1
 """Stands for a number that was reported and is no count (negative, a fraction, not finite): the usage is invalid then,
 where "not reported" would have it priced without that part."""
@@ -18,7 +21,7 @@ where "not reported" would have it priced without that part."""
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """The token counts of one call; each is a non-negative int or `None` when the provider did not report it."""
+    """The counts of one call; each is a non-negative int or `None` when the provider did not report it."""
 
     input_tokens: int | None = None
     """All input, including the cache and modality counts below."""
@@ -38,6 +41,8 @@ class Usage:
     """Subset of both the audio input and the cache reads."""
     image_input_tokens: int | None = None
     image_output_tokens: int | None = None
+    web_searches: int | None = None
+    """Web searches that the provider ran for the call and bills beside its tokens, in the unit that it bills."""
 
     @property
     def is_empty(self) -> bool:
@@ -64,6 +69,7 @@ class Usage:
             or (self.audio_output_tokens or 0) + (self.image_output_tokens or 0) > outputs
             or (self.audio_cache_read_tokens or 0) > read
             or (self.audio_cache_read_tokens or 0) > (self.audio_input_tokens or 0)
+            or (self.web_searches or 0) > MAX_SEARCHES
         ):
             return self._contradiction()
         return None
@@ -77,6 +83,7 @@ class Usage:
             or _exceeds(self.output_tokens, "output_tokens", self.audio_output_tokens, self.image_output_tokens)
             or _exceeds(self.cache_read_tokens, "cache_read_tokens", self.audio_cache_read_tokens)
             or _exceeds(self.audio_input_tokens, "audio_input_tokens", self.audio_cache_read_tokens)
+            or f"web_searches is more than {MAX_SEARCHES}, which no call uses"
         )
 
 

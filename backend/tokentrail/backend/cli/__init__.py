@@ -22,6 +22,8 @@ COMMANDS: Final = (
     Command("demo", "run an example application and show what it did", "tokentrail.backend.cli.demo"),
     Command("requests", "list calls, the newest first", "tokentrail.backend.cli.requests"),
     Command("cost", "show what was spent, and what has no price", "tokentrail.backend.cli.cost"),
+    Command("keys", "make, list and revoke the keys of a backend", "tokentrail.backend.cli.keys"),
+    Command("alerts", "list, check, try and render alerts", "tokentrail.backend.cli.alerts"),
     Command("prices", "explain the price of a model, check a price file", "tokentrail.backend.cli.prices"),
 )
 """In the order of `tokentrail --help`."""

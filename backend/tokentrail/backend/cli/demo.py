@@ -90,6 +90,11 @@ class _Demo:
     def __init__(self, args: argparse.Namespace) -> None:
         self._args = args
         self._config = flags.read_config(args)
+        if self._config.keys or self._config.tls:
+            raise DemoError(
+                f"the demo has no key and speaks no TLS: unset {settings.KEYS} and {settings.TLS_CERT}, and give it "
+                "ports and a store of its own (--http, --grpc, --store) beside a backend that has them"
+            )
         try:
             self._provider = Settings(args.seed, args.speed, args.faults)
         except ValueError as error:

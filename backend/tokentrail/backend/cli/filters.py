@@ -17,6 +17,7 @@ _FILTERS: Final = {
     "operation": "of this operation, such as chat or embeddings",
     "service": "of this service",
     "environment": "of this environment",
+    "project": "of this project, with a key for all of them",
     "trace-id": "of this trace",
 }
 

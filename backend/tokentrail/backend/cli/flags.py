@@ -10,12 +10,13 @@ _FLAGS: Final = (
     ("store", settings.STORE, "where the data is"),
     ("http", settings.HTTP_ADDRESS, "host:port of OTLP/HTTP, metrics and API"),
     ("grpc", settings.GRPC_ADDRESS, "host:port of OTLP/gRPC"),
+    ("keys", settings.KEYS, "the file of keys (tokentrail keys)"),
     ("prices", settings.PRICES, "a price file that goes before the list prices"),
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add `--store`, `--http`, `--grpc` and `--prices`."""
+    """Add `--store`, `--http`, `--grpc`, `--keys` and `--prices`."""
     for flag, variable, what in _FLAGS:
         default = settings.DEFAULTS[variable] or "none"
         parser.add_argument(f"--{flag}", metavar="VALUE", help=f"{what}; ${variable}, default {default}")

@@ -15,7 +15,7 @@ from tokentrail.semconv.pricing.card import Rate, RateCard, Rates, Source, Unpri
 from tokentrail.semconv.pricing.explain import Change, Explanation, is_same
 from tokentrail.semconv.pricing.money import EXACT, ZERO
 from tokentrail.semconv.pricing.tables.price_line import price_line
-from tokentrail.semconv.pricing.tables.table import Alias, Entry
+from tokentrail.semconv.pricing.tables.table import Alias, Entry, SearchPrice
 
 Sellers = Sequence[tuple[tuple[str, ...], RateCard]]
 
@@ -70,7 +70,7 @@ def print_entries(path: str, entries: Sequence[Entry], console: Console) -> None
 
 
 def document(found: Explanation, sellers: Sellers, *, is_guess: bool) -> dict[str, object]:
-    """The explanation as one object; amounts in USD per million tokens (`request`: per request), times ISO 8601."""
+    """The explanation as one object; amounts in USD per million tokens, of `request` and `web_search` for each."""
     lookup = found.lookup
     return {
         "models": list(lookup.models),
@@ -100,6 +100,8 @@ def action(entry: Entry) -> dict[str, object]:
     match entry.action:
         case Alias(provider, model):
             return {"alias": f"{provider}/{model}"}
+        case SearchPrice(usd):
+            return {"web_search": usd}
         case Decimal() as factor:
             return {"multiplier": factor}
         case bands:
@@ -161,12 +163,15 @@ def _short(answer: RateCard | Unpriced, than: RateCard | Unpriced | None = None)
         return "no price"
     rates = answer.bands[0][1]
     shown: list[Rate] = ["input", "output"]
+    search = ""
     if isinstance(than, RateCard):
         others = than.bands[0][1]
         changed = [rate for rate in _PARENTS if getattr(rates, rate) != getattr(others, rate)]
         # What only follows a price that changed is no news.
         shown = [rate for rate in changed if not _follows(rates, rate, changed)] or shown
-    return ", ".join(f"{_words(rate)} ${_amount(getattr(rates, rate))}" for rate in shown)
+        if rates.web_search != others.web_search:
+            search = f", each web search {_usd(rates.web_search)}"
+    return ", ".join(f"{_words(rate)} ${_amount(getattr(rates, rate))}" for rate in shown) + search
 
 
 def _follows(rates: Rates, rate: Rate, others: Sequence[Rate]) -> bool:
@@ -198,6 +203,9 @@ def _rates_table(card: RateCard) -> Table:
         table.add_row(_words(rate), *amounts, remark)
     if any(rates.request for _, rates in card.bands):
         table.add_row("each request, USD", *(_digits(rates.request) for _, rates in card.bands), "")
+    searches = [rates.web_search for _, rates in card.bands if rates.web_search is not None]
+    if len(searches) == len(card.bands):
+        table.add_row("each web search, USD", *map(_digits, searches), "")
     return table
 
 
@@ -249,6 +257,10 @@ def _amount(usd_per_token: Decimal) -> str:
     return _digits(per_million(usd_per_token))
 
 
+def _usd(usd: Decimal | None) -> str:
+    return "without a price" if usd is None else f"${_digits(usd)}"
+
+
 def _digits(usd: Decimal) -> str:
     """All digits, at least two after the point."""
     whole, _, fraction = dump(usd).partition(".")
@@ -275,6 +287,7 @@ def _bands(bands: Sequence[tuple[int, Rates]]) -> list[dict[str, object]]:
             "above": None if start < 0 else start,
             **{rate: per_million(getattr(rates, rate)) for rate in _PARENTS},
             "request": rates.request,
+            "web_search": rates.web_search,
         }
         for start, rates in bands
     ]
@@ -294,6 +307,8 @@ def _action_words(entry: Entry) -> str:
     match entry.action:
         case Alias(provider, model):
             return clean(f"as {provider}/{model}")
+        case SearchPrice(usd):
+            return f"each web search {_digits(usd)}"
         case Decimal() as factor:
             return f"{factor} times what follows"
         case bands:
@@ -302,7 +317,7 @@ def _action_words(entry: Entry) -> str:
 
 def _band_words(start: int, rates: Rates, entry: Entry) -> str:
     """The prices of a band; those that only follow another are left out."""
-    if not any(getattr(rates, rate) for rate in _PARENTS) and not rates.request:
+    if not any(getattr(rates, rate) for rate in _PARENTS) and not rates.request and not rates.web_search:
         return "free"
     told = [
         f"{_words(rate)} {_amount(getattr(rates, rate))}"
@@ -312,6 +327,8 @@ def _band_words(start: int, rates: Rates, entry: Entry) -> str:
     ]
     if rates.request != ZERO:
         told.append(f"each request {_digits(rates.request)}")
+    if rates.web_search is not None:
+        told.append(f"each web search {_digits(rates.web_search)}")
     return (f"above {start:,}: " if start >= 0 else "") + ", ".join(told)
 
 

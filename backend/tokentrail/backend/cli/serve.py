@@ -9,7 +9,15 @@ import sys
 from typing import Final
 
 from tokentrail.backend import config as settings
-from tokentrail.backend.app import Endpoints, StartError, new_event_loop, open_store, serve, use_prices
+from tokentrail.backend.app import (
+    Endpoints,
+    StartError,
+    new_event_loop,
+    open_access,
+    open_store,
+    serve,
+    use_prices,
+)
 from tokentrail.backend.cli import flags
 
 NAME: Final = "serve"
@@ -28,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         config = flags.read_config(args)
         use_prices(config)
+        access = open_access(config)
         store = open_store(config)
 
         def announce(endpoints: Endpoints, /) -> None:
@@ -36,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
             sys.stdout.flush()
 
         with asyncio.Runner(loop_factory=new_event_loop()) as runner:
-            runner.run(serve(config, store, announce))
+            runner.run(serve(config, store, announce, access=access))
     except (settings.ConfigError, StartError) as error:
         sys.stderr.write(f"tokentrail serve: {error}\n")
         return 1
@@ -49,21 +58,27 @@ def run(args: argparse.Namespace) -> int:
 
 def _json_line(config: settings.Config, endpoints: Endpoints) -> str:
     line = {
-        "http": f"http://{endpoints.http}",
+        "http": _url(config, endpoints),
         "grpc": str(endpoints.grpc),
-        "store": str(config.store_path.absolute()),
+        "store": str(config.server or config.store_path.absolute()),
         "pid": os.getpid(),
     }
     return json.dumps(line) + "\n"
 
 
 def _friendly_lines(config: settings.Config, endpoints: Endpoints) -> str:
+    url = _url(config, endpoints)
     return (
         "Tokentrail is ready.\n"
-        f"  OTLP/gRPC   {endpoints.grpc}\n"
-        f"  OTLP/HTTP   http://{endpoints.http}   (OTEL_EXPORTER_OTLP_ENDPOINT)\n"
-        f"  metrics     http://{endpoints.http}/metrics\n"
-        f"  API         http://{endpoints.http}/api/requests\n"
-        f"  data        {config.store_path.absolute()}\n"
+        f"  OTLP/gRPC   {endpoints.grpc}{'' if config.tls is None else '   (TLS)'}\n"
+        f"  OTLP/HTTP   {url}   (OTEL_EXPORTER_OTLP_ENDPOINT)\n"
+        f"  metrics     {url}/metrics\n"
+        f"  API         {url}/api/requests\n"
+        f"  data        {config.server or config.store_path.absolute()}\n"
+        f"  keys        {'none: this machine only' if config.keys is None else config.keys.absolute()}\n"
         "Press Ctrl-C to stop.\n"
     )
+
+
+def _url(config: settings.Config, endpoints: Endpoints) -> str:
+    return f"{'http' if config.tls is None else 'https'}://{endpoints.http}"

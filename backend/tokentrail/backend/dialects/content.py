@@ -20,6 +20,8 @@ _PROMPT_EVENT_OLD: Final = "gen_ai.content.prompt"
 _COMPLETION_EVENT_OLD: Final = "gen_ai.content.completion"
 _CHOICE_EVENT_OLD: Final = "gen_ai.choice"
 _INPUT_EVENTS_OLD: Final = {f"gen_ai.{role}.message": role for role in ("system", "user", "assistant", "tool")}
+MESSAGE_EVENTS: Final = (*_INPUT_EVENTS_OLD, _CHOICE_EVENT_OLD)
+"""Names of events that hold one message each."""
 _EVENT_CONTENT_OLD: Final = "gen_ai.event.content"
 """The message as JSON in one attribute, as .NET and Azure write it."""
 

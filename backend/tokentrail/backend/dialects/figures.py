@@ -9,7 +9,7 @@ from tokentrail.semconv.usage import Usage
 
 
 class Counts(TypedDict):
-    """The token counts of a row."""
+    """The counts of a row."""
 
     input_tokens: int | None
     output_tokens: int | None
@@ -22,6 +22,7 @@ class Counts(TypedDict):
     audio_cache_read_tokens: int | None
     image_input_tokens: int | None
     image_output_tokens: int | None
+    web_searches: int | None
 
 
 class Cost(TypedDict):
@@ -46,6 +47,7 @@ def counts(usage: Usage) -> Counts:
         audio_cache_read_tokens=usage.audio_cache_read_tokens,
         image_input_tokens=usage.image_input_tokens,
         image_output_tokens=usage.image_output_tokens,
+        web_searches=usage.web_searches,
     )
 
 

@@ -95,6 +95,7 @@ class Langfuse:
             audio_output_tokens=usage.audio_output_tokens,
             image_input_tokens=usage.image_input_tokens,
             image_output_tokens=usage.image_output_tokens,
+            web_searches=usage.web_searches,
             service_tier=_service_tier(parameters),
             cost_usd=total_usd,
             cost_source=_cost_source(total_usd, reported),

@@ -106,6 +106,7 @@ class Logfire:
             audio_cache_read_tokens=usage.audio_cache_read_tokens,
             image_input_tokens=usage.image_input_tokens,
             image_output_tokens=usage.image_output_tokens,
+            web_searches=usage.web_searches,
             service_tier=_text(_mapping(response.get("usage")), "service_tier"),
             cost_usd=total_usd,
             cost_source=CLIENT if total_usd is not None else "",

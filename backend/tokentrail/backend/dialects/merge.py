@@ -22,6 +22,7 @@ _PARTS: Final = (
     "audio_cache_read_tokens",
     "image_input_tokens",
     "image_output_tokens",
+    "web_searches",
 )
 _COST: Final = (
     "cost_usd",

@@ -108,6 +108,7 @@ class MLflow:
             audio_output_tokens=usage.audio_output_tokens,
             image_input_tokens=usage.image_input_tokens,
             image_output_tokens=usage.image_output_tokens,
+            web_searches=usage.web_searches,
             service_tier=_text_in(outputs, "service_tier"),
             cost_usd=total_usd,
             cost_source=CLIENT if total_usd is not None else "",

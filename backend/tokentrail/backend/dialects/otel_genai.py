@@ -93,6 +93,7 @@ def _row(span: Span, operation: str, usage: Usage, reported: ReportedCost) -> Ro
         audio_cache_read_tokens=usage.audio_cache_read_tokens,
         image_input_tokens=usage.image_input_tokens,
         image_output_tokens=usage.image_output_tokens,
+        web_searches=usage.web_searches,
         service_tier=coerce.text(attributes, *_TIER),
         pricing_model=coerce.text(attributes, genai.PRICING_MODEL),
         cost_usd=reported.cost_usd,

@@ -5,7 +5,8 @@
     Responses   {input_tokens, output_tokens, input_tokens_details: {cached_tokens}, output_tokens_details: {...}}
     LangChain   {input_tokens, output_tokens, input_token_details: {cache_read, cache_creation, audio},
                  output_token_details: {reasoning, audio}}
-    Anthropic   {input_tokens, output_tokens, cache_read_input_tokens, cache_creation_input_tokens, cache_creation: {}}
+    Anthropic   {input_tokens, output_tokens, cache_read_input_tokens, cache_creation_input_tokens, cache_creation: {},
+                 server_tool_use: {web_search_requests}}
     Bedrock     {inputTokens, outputTokens, totalTokens, cacheReadInputTokens, cacheWriteInputTokens}
     Gemini      {prompt_token_count, candidates_token_count, thoughts_token_count, cached_content_token_count}
 
@@ -70,6 +71,7 @@ def read_reported(reported: object, *, cache_apart: bool | None = None) -> Usage
         audio_output_tokens=count(outputs, *_AUDIO),
         image_input_tokens=count(inputs, *_IMAGE),
         image_output_tokens=count(outputs, *_IMAGE),
+        web_searches=count(_details(reported, ("server_tool_use",)), "web_search_requests"),
     )
     if apart and cache_apart is None and not (inputs or "prompt_tokens" in reported):
         cache_apart = True

@@ -1,4 +1,4 @@
-"""Token counts of `gen_ai.*` spans of every era, as inclusive totals."""
+"""Token counts of `gen_ai.*` spans of every era, as inclusive totals, and what is billed beside them."""
 
 from dataclasses import replace
 from typing import Final
@@ -59,6 +59,7 @@ def read_usage(attributes: Attributes, *, cache_apart: bool | None = None) -> Us
         audio_cache_read_tokens=coerce.count(attributes, genai.USAGE_AUDIO_CACHE_READ_INPUT_TOKENS),
         image_input_tokens=coerce.count(attributes, genai.USAGE_IMAGE_INPUT_TOKENS),
         image_output_tokens=coerce.count(attributes, genai.USAGE_IMAGE_OUTPUT_TOKENS),
+        web_searches=coerce.count(attributes, genai.USAGE_WEB_SEARCHES),
     )
     if attributes.get(genai.USAGE_STATUS) == genai.USAGE_INVALID:
         return _invalid(told)

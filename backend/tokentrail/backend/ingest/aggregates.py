@@ -160,6 +160,12 @@ class Aggregates:
         """Spans and response ids that are remembered."""
         return self._size
 
+    def holds(self, project: str, trace_id: str, span_id: str) -> bool:
+        """Whether the span is one of those that were stored and are remembered."""
+        with self._lock:
+            known = self._traces.get(_trace_key(project, trace_id))
+            return known is not None and known.nodes.get(span_id, _UNKNOWN)[0] is not None
+
     def keep(self, read: Sequence[tuple[Span, Row | None]]) -> Kept:
         """What counts of `read`: every span of a batch, with its row of whatever kind (`dialects.describe`).
 
@@ -210,7 +216,7 @@ class Aggregates:
         candidates: list[_Candidate] = []
         marked: list[tuple[_Trace, str, int]] = []
         for index, (span, row) in enumerate(read):
-            trace_id, span_id = span.trace_id, span.span_id
+            trace_id, span_id = _trace_of(span), span.span_id
             trace = traces.get(trace_id)
             if trace is None:
                 trace = traces[trace_id] = _Trace(self._known(trace_id))
@@ -231,6 +237,15 @@ class Aggregates:
             return () if known is None else (known,)
         each = (known, *(kept.traces.get(trace_id) for kept in self._open))
         return tuple(trace for trace in each if trace is not None)
+
+
+def _trace_of(span: Span) -> str:
+    """What a trace is told from others by: in another project the same id is another trace."""
+    return _trace_key(span.project, span.trace_id)
+
+
+def _trace_key(project: str, trace_id: str) -> str:
+    return f"{project} {trace_id}" if project else trace_id
 
 
 def _level(row: Row) -> int:

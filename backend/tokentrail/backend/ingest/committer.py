@@ -18,12 +18,15 @@ from tokentrail.backend.ingest.duplicates import Duplicates
 from tokentrail.backend.ingest.normalise import Read
 from tokentrail.backend.ingest.queue import CommitQueue, Pending
 from tokentrail.backend.ingest.refused import Refused
+from tokentrail.backend.ingest.waiting_calls import WaitingCalls
 from tokentrail.backend.metrics.calls import CallMetrics
 from tokentrail.backend.metrics.own import OwnMetrics
 from tokentrail.backend.metrics.snapshots import Snapshots
 from tokentrail.backend.row import Row
-from tokentrail.backend.store._base import Key, Store
+from tokentrail.backend.signals import Signal
+from tokentrail.backend.store._base import Key, Store, key_of
 from tokentrail.backend.store.errors import StoreError, StoreUnavailable
+from tokentrail.backend.store.records import LOGS, Part
 
 LINGER_S: Final = 0.25
 """With a journal nobody waits for the insert, and a large one is much cheaper a span than a small one."""
@@ -51,6 +54,7 @@ class Committer:
         aggregates: Aggregates,
         refused: Refused | None,
         snapshots: Snapshots,
+        events: WaitingCalls,
     ):
         self._queue, self._store, self._calls, self._own = queue, store, calls, own
         self._duplicates = duplicates
@@ -58,14 +62,16 @@ class Committer:
         self._refused = refused
         """Where requests of the journal go that the store refuses; `None` without a journal."""
         self._snapshots = snapshots
+        self._events = events
         self._uncertain: dict[Key, None] = {}
         """Calls of attempts that failed: what of them is found in the store was stored by us, and not counted."""
         self._last_ns = 0
         # Not a daemon: the interpreter waits for it, so that nothing is cut off half written.
         self._thread = threading.Thread(target=self._run, name="tokentrail-committer")
 
-    def start(self) -> None:
-        """Begin to commit what the queue holds."""
+    def start(self, after_ns: int = 0) -> None:
+        """Begin to commit what the queue holds, at times later than `after_ns`, the last of the process before."""
+        self._last_ns = after_ns
         self._thread.start()
 
     def join(self) -> None:
@@ -103,11 +109,14 @@ class Committer:
 
     def _write(self, group: Sequence[Pending]) -> StoreError | None:
         read = [each for pending in group for each in pending.read]
+        told = [row for pending in group for row in pending.rows]
         try:
-            self._store_once(read)
+            if read or told:
+                self._store_once(self._events.without_counted(read), told)
+            self._store_parts(group)
         except StoreUnavailable as error:
             self._own.write_failed("unavailable")
-            _log.warning("the store is unavailable, %d spans wait or go back: %s", len(read), error)
+            _log.warning("the store is unavailable, %d requests wait or go back: %s", len(group), error)
             return error
         except StoreError as error:
             self._own.write_failed("refused")
@@ -120,12 +129,16 @@ class Committer:
             return refused
         return None
 
-    def _store_once(self, read: Sequence[Read]) -> None:
-        """Store what is not stored yet, and count what was not counted. Raises `StoreError`."""
+    def _store_once(self, read: Sequence[Read], told: Sequence[Row]) -> None:
+        """Store what is not stored yet, and count what was not counted. Raises `StoreError`.
+
+        `told` are calls that events have told.
+        """
         with self._aggregates.keep(read) as kept:
-            spans, rows = [span for span, _ in read], kept.rows
+            spans, rows = [span for span, _ in read], [*kept.rows, *told]
             fresh, fresh_rows = self._duplicates.fresh_spans(spans), self._duplicates.fresh_rows(rows)
             self._duplicates.remember(fresh)
+            self._duplicates.remember_rows(told)
             at_ns = self._next_ns()
             uncounted = self._uncounted(rows, fresh_rows)
             try:
@@ -136,23 +149,38 @@ class Committer:
                 raise
             kept.confirm()
         for row in uncounted:
-            self._uncertain.pop((row.trace_id, row.span_id), None)
+            self._uncertain.pop(key_of(row), None)
         self._own.stored(len(fresh), at_ns)
         self._own.repeated(len(spans) - len(fresh))
         self._own.left_out(kept.left_out)
         self._calls.record(uncounted, at_ns)
 
+    def _store_parts(self, group: Sequence[Pending]) -> None:
+        """Store log records and points that are not stored yet. Raises `StoreError`."""
+        parts = [part for pending in group for part in pending.parts]
+        if not parts:
+            return
+        fresh = self._duplicates.fresh_parts(parts)
+        self._duplicates.remember_parts(fresh)
+        if fresh:
+            self._store.insert_parts(fresh)
+        for signal, is_of in ((Signal.LOGS, _is_logs), (Signal.METRICS, _is_points)):
+            stored = sum(len(part) for part in fresh if is_of(part))
+            self._own.stored(stored, 0, signal)
+            self._own.repeated(sum(len(part) for part in parts if is_of(part)) - stored, signal)
+        self._events.add([call for pending in group for call in pending.events])
+
     def _uncounted(self, rows: Sequence[Row], fresh: list[Row]) -> list[Row]:
         """`fresh`, and those of `rows` that an attempt of ours stored without knowing it."""
         if not self._uncertain:
             return fresh
-        new = {(row.trace_id, row.span_id) for row in fresh}
-        ours = {(row.trace_id, row.span_id): row for row in rows if (row.trace_id, row.span_id) not in new}
+        new = set(map(key_of, fresh))
+        ours = {key: row for row in rows if (key := key_of(row)) not in new}
         return fresh + [row for key, row in ours.items() if key in self._uncertain]
 
     def _remember_uncertain(self, rows: Sequence[Row]) -> None:
         for row in rows:
-            self._uncertain[row.trace_id, row.span_id] = None
+            self._uncertain[key_of(row)] = None
         while len(self._uncertain) > MAX_UNCERTAIN:
             del self._uncertain[next(iter(self._uncertain))]
 
@@ -174,9 +202,17 @@ class Committer:
         """Deal with a request that was not stored; true when nobody needs it any more."""
         if isinstance(error, StoreUnavailable):
             return False  # it goes back to its sender, or stays in the journal for the next start
-        _log.error("a request of %d spans was refused: %s", len(pending.read), error)
-        self._own.rejected("store_refused", len(pending.read))
+        _log.error("a request of %d items of %s was refused: %s", pending.count, pending.signal, error)
+        self._own.rejected("store_refused", pending.count, pending.signal)
         if self._refused is None or pending.record is None:
             return False
         self._refused.keep(pending.record, error)
         return True
+
+
+def _is_logs(part: Part) -> bool:
+    return part.table == LOGS
+
+
+def _is_points(part: Part) -> bool:
+    return part.table != LOGS

@@ -60,6 +60,8 @@ class Segment:
         self.size_bytes = size_bytes
         self.closed = False
         """True when nothing more is written to it."""
+        self.is_damaged = False
+        """True when a piece of a record is at its end: what came after it would not be found again."""
 
     def write(self, buffers: Sequence[bytes], records: int) -> None:
         """Append whole records, durably. Raises `OSError`; then nothing of them is left in the file."""
@@ -69,7 +71,9 @@ class Segment:
                     _write_all(self._descriptor, buffers[start : start + _MAX_VECTORS])
                 os.fdatasync(self._descriptor)
             except OSError:
+                self.is_damaged = True  # unless what follows succeeds
                 os.ftruncate(self._descriptor, self.size_bytes)
+                self.is_damaged = False
                 raise
             self.size_bytes += sum(map(len, buffers))
             self._records += records
@@ -80,11 +84,10 @@ class Segment:
             self._records -= 1
             if self._records:
                 return
-            if self.closed:
-                self._remove()
-            else:
-                os.ftruncate(self._descriptor, 0)
-                self.size_bytes = 0
+            try:
+                self._empty()
+            except OSError as error:  # what is left is found to be committed, should it be read again
+                _log.warning("%s could not be emptied: %s", self.path, error.strerror)
 
     def close(self) -> None:
         """Nothing more is written. The file goes when all its records have been released."""
@@ -97,6 +100,13 @@ class Segment:
         """Close the file and keep what is in it, to be read at the next start."""
         with self._lock:
             os.close(self._descriptor)
+
+    def _empty(self) -> None:
+        if self.closed:
+            self._remove()
+        else:
+            os.ftruncate(self._descriptor, 0)
+            self.size_bytes = 0
 
     def _remove(self) -> None:
         self.path.unlink(missing_ok=True)
@@ -247,9 +257,9 @@ class Journal:
 
     def _current(self) -> Segment:
         """The segment to write to."""
-        if self._open is not None and self._open.size_bytes >= self._max_segment_bytes:
-            self._open.close()
+        if (done := self._open) and (done.size_bytes >= self._max_segment_bytes or done.is_damaged):
             self._open = None
+            done.close()
         if self._open is None:
             self._open = self._new_segment()
             with self._changed:

@@ -11,7 +11,7 @@ from tokentrail.backend.ingest.price import priced
 from tokentrail.backend.row import Row
 from tokentrail.backend.span import Span
 from tokentrail.semconv import cost
-from tokentrail.semconv.usage import MAX_TOKENS
+from tokentrail.semconv.usage import MAX_SEARCHES, MAX_TOKENS
 
 _COUNTS: Final = (
     "input_tokens",
@@ -25,6 +25,7 @@ _COUNTS: Final = (
     "audio_cache_read_tokens",
     "image_input_tokens",
     "image_output_tokens",
+    "web_searches",
 )
 _LOOKED_UP_AGAIN: Final = frozenset(
     {cost.Reason.UNKNOWN_PROVIDER, cost.Reason.UNKNOWN_MODEL, cost.Reason.SELF_HOSTED, cost.Reason.INTERNAL}
@@ -74,6 +75,8 @@ def _looked_up_again(row: Row) -> Row:
 def _without_absurd_counts(row: Row) -> Row:
     """A count that no call can have would drown every sum it is in: it is dropped, the row stays."""
     absurd = {name: None for name, count in zip(_COUNTS, _counts(row), strict=True) if not _is_sane(count)}
+    if (row.web_searches or 0) > MAX_SEARCHES:
+        absurd["web_searches"] = None
     return replace(row, **absurd) if absurd else row  # type: ignore[arg-type]  # the names are those of counts
 
 

@@ -4,13 +4,13 @@ Safe is what is in the journal, or without one what is in the store.
 """
 
 import asyncio
-import hashlib
 import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from tokentrail.backend.ingest.aggregates import Aggregates
@@ -19,15 +19,17 @@ from tokentrail.backend.ingest.dedupe import RecentRequests
 from tokentrail.backend.ingest.duplicates import Duplicates
 from tokentrail.backend.ingest.errors import NotNow, QueueFull, Stopping
 from tokentrail.backend.ingest.journal import Journal, Record, Segment
-from tokentrail.backend.ingest.normalise import Read, describe
+from tokentrail.backend.ingest.prepare import Prepared, prepare
 from tokentrail.backend.ingest.queue import CommitQueue, Pending
 from tokentrail.backend.ingest.recent import read_recent
 from tokentrail.backend.ingest.refused import Refused
+from tokentrail.backend.ingest.waiting_calls import WAIT_S, WaitingCalls
 from tokentrail.backend.metrics.calls import CallMetrics
 from tokentrail.backend.metrics.own import OwnMetrics
 from tokentrail.backend.metrics.snapshots import Snapshots
-from tokentrail.backend.receiver.decode import Encoding, decode
-from tokentrail.backend.receiver.decoded import Decoded, DecodeError
+from tokentrail.backend.receiver.decode import Encoding
+from tokentrail.backend.receiver.decoded import DecodeError
+from tokentrail.backend.signals import Signal
 from tokentrail.backend.store._base import Store
 from tokentrail.backend.store.errors import StoreUnavailable
 
@@ -35,18 +37,19 @@ DECODE_THREADS: Final = 2
 """Decoding holds the interpreter's lock most of the time: more threads would only interleave."""
 SETTLE_S: Final = 2.0
 """Seconds that a reader waits for what was acknowledged before it asked."""
-_DIGEST_BYTES: Final = 16
 _ENCODING: Final = "encoding"
+_PROJECT: Final = "project"
+_SIGNAL: Final = "signal"
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """The request is safe, but for the spans that cannot be."""
+    """The request is safe, but for what of it cannot be."""
 
     rejected: Mapping[str, int]
-    """Spans left out, by reason; empty when all were stored."""
+    """Spans, log records or points left out, by reason; empty when all were stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +76,26 @@ class Pipeline:
         refused: Refused | None = None,
         *,
         shared_store: bool = False,
+        event_wait_s: float = WAIT_S,
     ):
         self._own, self._store = own, store
         self._journal = journal
         self._refused = refused
         self._queue = CommitQueue(limits.max_spans, limits.max_bytes)
         self._snapshots = Snapshots(store, calls)
-        duplicates = Duplicates(store, shared=shared_store)
+        self._duplicates = duplicates = Duplicates(store, shared=shared_store)
         self._aggregates = Aggregates()
+        self._events = WaitingCalls(store, self._queue, own, self._aggregates, event_wait_s)
         self._committer = Committer(
-            self._queue, store, calls, own, duplicates, self._aggregates, refused if journal else None, self._snapshots
+            self._queue,
+            store,
+            calls,
+            own,
+            duplicates,
+            self._aggregates,
+            refused if journal else None,
+            self._snapshots,
+            self._events,
         )
         self._recent = RecentRequests()
         self._pool = ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="tokentrail-decode")
@@ -95,7 +108,8 @@ class Pipeline:
 
     def start(self) -> None:
         """Begin to commit, first of all what an earlier process left in the journal. Raises `StoreError`."""
-        self._snapshots.restore()
+        last_ns = self._snapshots.restore()
+        self._duplicates.distrust(last_ns)
         self._aggregates.recall(read_recent(self._store, time.time_ns()))
         if self._journal is not None:
             self._journal.open()
@@ -103,10 +117,13 @@ class Pipeline:
             self._journal.start()
             self._recovery = threading.Thread(target=self._recover, args=(left,), name="tokentrail-recovery")
             self._recovery.start()
-        self._committer.start()
+        self._committer.start(last_ns)
+        self._events.start()
 
-    async def submit(self, body: bytes, encoding: Encoding) -> Stored:
-        """Store the spans of `body` (decompressed); returns when they are safe.
+    async def submit(
+        self, body: bytes, encoding: Encoding, project: str = "", signal: Signal = Signal.TRACES
+    ) -> Stored:
+        """Store what `body` (decompressed) holds in `project`; returns when it is safe.
 
         Raises `decoded.DecodeError` for a malformed body, `NotNow` or `StoreUnavailable` when the sender is to send it
         again, `StoreError` when that would not help.
@@ -115,14 +132,15 @@ class Pipeline:
         self._decoding_bytes += len(body)
         try:
             loop = asyncio.get_running_loop()
-            decoded, read, digest = await loop.run_in_executor(self._pool, _prepare, body, encoding)
+            prepared = await loop.run_in_executor(self._pool, prepare, body, encoding, project, signal)
         finally:
             self._decoding_bytes -= len(body)
-        self._own.received(decoded.received, decoded.rejected)
-        if decoded.spans:
-            record = Record({_ENCODING: encoding}, body) if self._journal else None
-            await self._keep(Pending(read, len(body), record), digest)
-        return Stored(decoded.rejected)
+        self._count_received(prepared)
+        if prepared.is_empty:
+            return Stored(prepared.rejected)
+        record = Record(_meta(encoding, project, signal), body) if self._journal else None
+        await self._keep(_pending(prepared, body, record), prepared.digest)
+        return Stored(prepared.rejected)
 
     def settle(self) -> None:
         """Wait a moment for what is safe to be in the store as well, so that who just sent something can read it."""
@@ -133,6 +151,7 @@ class Pipeline:
     def close(self) -> None:
         """Take nothing more, commit what waits. Blocks until that is done. Idempotent."""
         self._closed = True
+        self._events.close()
         self._queue.close()
         if self._recovery is not None:
             self._recovery.join()
@@ -154,23 +173,28 @@ class Pipeline:
 
     async def _keep(self, pending: Pending, digest: bytes) -> None:
         fate = self._recent.fate_of(digest)
-        if fate is not None:
-            self._own.repeated(len(pending.read))
-        else:
+        is_repeated = fate is not None
+        if fate is None:
             try:
                 fate = self._hand_in(pending)
-            except NotNow as error:
-                self._own.returned(error.reason, len(pending.read))
+            except (NotNow, StoreUnavailable) as error:
+                self._own.returned(_reason(error), pending.count, pending.signal)
                 raise
-            # Looked at even when every sender hung up, or the event loop complains about an unread failure.
-            fate.add_done_callback(lambda done: done.cancelled() or done.exception())
             self._recent.remember(digest, fate)
-        try:
-            # A sender that hangs up does not take back what is on its way.
-            await asyncio.shield(fate)
-        except StoreUnavailable:
-            self._own.returned("store_unavailable", len(pending.read))
-            raise
+        # Not after the wait below: a sender that hangs up is counted, too.
+        fate.add_done_callback(partial(self._count, pending.count, pending.signal, is_repeated))
+        # A sender that hangs up does not take back what is on its way.
+        await asyncio.shield(fate)
+
+    def _count(self, items: int, signal: Signal, is_repeated: bool, fate: "asyncio.Future[None]") -> None:
+        """Count what became of a request; what is stored, or refused, whoever commits has counted for the first one."""
+        error = None if fate.cancelled() else fate.exception()
+        if isinstance(error, NotNow | StoreUnavailable):
+            self._own.returned(_reason(error), items, signal)
+        elif is_repeated and error is None:
+            self._own.repeated(items, signal)
+        elif is_repeated:
+            self._own.rejected("store_refused", items, signal)
 
     def _hand_in(self, pending: Pending) -> "asyncio.Future[None]":
         """Start `pending` on its way; the future tells when it is safe. Raises `NotNow`."""
@@ -197,20 +221,49 @@ class Pipeline:
         """Queue what an earlier process left, as fast as it can be committed."""
         for segment, record in left:
             try:
-                decoded, read, _ = _prepare(record.body, Encoding(record.meta[_ENCODING]))
+                prepared = prepare(record.body, *_read_meta(record.meta))
             except (DecodeError, KeyError, ValueError) as error:  # written by another version
                 _log.error("a request of the journal cannot be read any more: %s", error)
                 if self._refused is not None:
                     self._refused.keep(record, error)
                 segment.release()
                 continue
-            pending = Pending(read, len(record.body), record, segment)
+            pending = _pending(prepared, record.body, record, segment)
             if not self._queue.reserve_when_there_is_room(pending):
                 return  # it stays in the journal
-            self._own.received(decoded.received, decoded.rejected)
+            self._count_received(prepared)
             self._queue.put(pending)
 
+    def _count_received(self, prepared: Prepared) -> None:
+        self._own.received(prepared.received, prepared.rejected, prepared.signal)
+        self._own.cut(prepared.cut, prepared.signal)
 
-def _prepare(body: bytes, encoding: Encoding) -> tuple[Decoded, list[Read], bytes]:
-    decoded = decode(body, encoding)
-    return decoded, describe(decoded.spans), hashlib.blake2b(body, digest_size=_DIGEST_BYTES).digest()
+
+def _reason(error: NotNow | StoreUnavailable) -> str:
+    return error.reason if isinstance(error, NotNow) else "store_unavailable"
+
+
+def _meta(encoding: Encoding, project: str, signal: Signal) -> dict[str, str]:
+    meta = {_ENCODING: str(encoding)}
+    if project:
+        meta[_PROJECT] = project
+    if signal is not Signal.TRACES:
+        meta[_SIGNAL] = str(signal)
+    return meta
+
+
+def _read_meta(meta: Mapping[str, str]) -> tuple[Encoding, str, Signal]:
+    """What `_meta` wrote. Raises `KeyError` and `ValueError` for what another version wrote."""
+    return Encoding(meta[_ENCODING]), meta.get(_PROJECT, ""), Signal(meta.get(_SIGNAL, Signal.TRACES))
+
+
+def _pending(prepared: Prepared, body: bytes, record: Record | None, segment: Segment | None = None) -> Pending:
+    return Pending(
+        prepared.read,
+        len(body),
+        record,
+        segment,
+        signal=prepared.signal,
+        parts=prepared.parts,
+        events=prepared.events,
+    )

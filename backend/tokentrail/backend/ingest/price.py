@@ -28,6 +28,7 @@ def call_of(row: Row) -> cost.Call:
             audio_cache_read_tokens=row.audio_cache_read_tokens,
             image_input_tokens=row.image_input_tokens,
             image_output_tokens=row.image_output_tokens,
+            web_searches=row.web_searches,
         ),
         at_ns=row.time_ns,
         server_address=row.server_address,

@@ -7,8 +7,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from tokentrail.backend.ingest.errors import QueueFull, Stopping
+from tokentrail.backend.ingest.event_calls import EventCall
 from tokentrail.backend.ingest.journal import Record, Segment
 from tokentrail.backend.ingest.normalise import Read
+from tokentrail.backend.row import Row
+from tokentrail.backend.signals import Signal
+from tokentrail.backend.store.records import Part
 
 
 @dataclass(slots=True)
@@ -25,6 +29,18 @@ class Pending:
     """Where in the journal it is; released when it is committed."""
     done: "Future[None]" = field(default_factory=Future)
     """Resolved when the request is stored, or with the reason why it is not."""
+    signal: Signal = Signal.TRACES
+    parts: Sequence[Part] = ()
+    """Its log records, or its points."""
+    events: Sequence[EventCall] = ()
+    """Model calls that its log records tell; who commits hands them on."""
+    rows: Sequence[Row] = ()
+    """Calls of events that are to be counted; such a request of ours has nothing else."""
+
+    @property
+    def count(self) -> int:
+        """Spans, log records or points."""
+        return len(self.read) + sum(map(len, self.parts))
 
 
 class CommitQueue:
@@ -62,8 +78,7 @@ class CommitQueue:
         with self._changed:
             if self._closed:
                 raise Stopping("the backend is shutting down; send the spans again to the one that follows")
-            too_many = self._spans + len(pending.read) > self.max_spans
-            if self._bytes and (too_many or self._bytes + pending.size_bytes > self.max_bytes):
+            if not self._has_room(pending):
                 raise QueueFull(
                     f"{self._spans} spans ({self._bytes} bytes) wait to be stored and at most {self.max_spans} "
                     f"({self.max_bytes} bytes) may; send again later"
@@ -73,7 +88,7 @@ class CommitQueue:
     def reserve_when_there_is_room(self, pending: Pending) -> bool:
         """As `reserve`, but wait; false after `close`."""
         with self._changed:
-            while not self._closed and self._bytes and self._bytes + pending.size_bytes > self.max_bytes:
+            while not self._closed and not self._has_room(pending):
                 self._changed.wait()
             if not self._closed:
                 self._add(pending, 1)
@@ -92,7 +107,7 @@ class CommitQueue:
                 self._since_s = time.monotonic()
             self._put += 1
             self._waiting.append(pending)
-            self._waiting_spans += len(pending.read)
+            self._waiting_spans += pending.count
             self._changed.notify_all()
 
     def take_all(self, linger_s: float = 0.0, enough_spans: int = 1) -> list[Pending]:
@@ -145,6 +160,10 @@ class CommitQueue:
         with self._changed:
             return self._changed.wait_for(lambda: self._closed, timeout_s)
 
+    def _has_room(self, pending: Pending) -> bool:
+        too_many = self._spans + pending.count > self.max_spans
+        return not self._bytes or not (too_many or self._bytes + pending.size_bytes > self.max_bytes)
+
     def _add(self, pending: Pending, sign: int) -> None:
-        self._spans += sign * len(pending.read)
+        self._spans += sign * pending.count
         self._bytes += sign * pending.size_bytes

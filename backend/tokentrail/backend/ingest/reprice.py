@@ -13,7 +13,8 @@ also
 Rows written before the schema held all that a price depends on (`complete_from_ns`) lack the tier that served the call,
 the part of the cache writes that lives for an hour, audio and image counts, and the model to price the call as. The
 tier is in the provenance of the old price. For the rest such a row is priced again only where that cannot have
-mattered, as far as its old price and the new card show.
+mattered, as far as its old price and the new card show. Web searches came later still (`searches_from_ns`): a row
+without a count of them, whose old price was for some or left some out, is not priced again either.
 """
 
 from dataclasses import replace
@@ -27,6 +28,7 @@ from tokentrail.semconv.pricing import RateCard, rate_card
 from tokentrail.semconv.pricing.card import Reason, Source
 from tokentrail.semconv.pricing.charge import TTL_5M_ASSUMED
 from tokentrail.semconv.pricing.money import ZERO
+from tokentrail.semconv.pricing.names import WEB_SEARCH_NOT_PRICED
 from tokentrail.semconv.pricing.tier import TIER_NOT_PRICED, is_standard
 
 
@@ -62,10 +64,11 @@ _QUANTUM: Final = Decimal("1e-12")
 """What a row can hold: sender and backend may have rounded the same amount in two ways, that far apart."""
 
 
-def reprice(row: Row, complete_from_ns: int = 0, *, every_list: bool = False) -> Outcome:
+def reprice(row: Row, complete_from_ns: int = 0, searches_from_ns: int = 0, *, every_list: bool = False) -> Outcome:
     """What becomes of `row`.
 
-    Rows of calls before `complete_from_ns` may lack what their price depended on. With `every_list` prices of an
+    Rows of calls before `complete_from_ns` may lack what their price depended on, and before `searches_from_ns` how
+    many web searches there were. With `every_list` prices of an
     application's price file are replaced, too. Raises nothing.
     """
     is_early = row.time_ns < complete_from_ns
@@ -82,6 +85,8 @@ def reprice(row: Row, complete_from_ns: int = 0, *, every_list: bool = False) ->
     if new.cost_usd is None:
         return Outcome(Verdict.WITHOUT_PRICE)
     if is_early and _depended_on_more(told, new):
+        return Outcome(Verdict.UNCERTAIN)
+    if row.time_ns < searches_from_ns and row.web_searches is None and _had_searches(row, new):
         return Outcome(Verdict.UNCERTAIN)
     return Outcome(Verdict.CHANGED, new)
 
@@ -132,6 +137,13 @@ def _depended_on_more(row: Row, new: Row) -> bool:
     if one_hour_counted and TTL_5M_ASSUMED in new.pricing_assumptions:
         return True
     return not _is_entry_of_its_models(row, new) or _prices_modalities(row)
+
+
+def _had_searches(old: Row, new: Row) -> bool:
+    """True when the old price was for web searches, or left some out, which a row without their count does not tell."""
+    if old.cost_components.get("requests", ZERO) > new.cost_components.get("requests", ZERO):
+        return True
+    return WEB_SEARCH_NOT_PRICED in old.pricing_assumptions and WEB_SEARCH_NOT_PRICED not in new.pricing_assumptions
 
 
 def _is_entry_of_its_models(row: Row, new: Row) -> bool:

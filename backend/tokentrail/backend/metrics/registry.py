@@ -9,6 +9,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
+from tokentrail.backend.metrics.alerts import AlertMetrics
 from tokentrail.backend.metrics.calls import CallMetrics
 from tokentrail.backend.metrics.exposition import expose
 from tokentrail.backend.metrics.own import OwnMetrics
@@ -27,6 +28,10 @@ class Metrics:
         self.own = OwnMetrics(self._registry, version)
         self.calls = CallMetrics()
         self._scrapes: OrderedDict[str, float] = OrderedDict()
+
+    def watch_alerts(self, alerts: AlertMetrics) -> None:
+        """Show what the alerts say, read at every scrape. Call once, where there are any."""
+        self._registry.register(alerts)
 
     def expose(self, accept: str = "", scraper: str = "") -> tuple[bytes, str]:
         """The text for a scrape with that Accept header, and its content type.

@@ -52,8 +52,11 @@ class Snapshots:
         self._saved_s = time.monotonic()
         self._saved_ns = 0
 
-    def restore(self) -> None:
-        """Have the counters go on where the process before had them. Raises `StoreError`."""
+    def restore(self) -> int:
+        """Have the counters go on where the process before had them. Raises `StoreError`.
+
+        Returns the time of the last group that is known, 0 if none is; the clock may have been set back since.
+        """
         after_us = 0
         if latest := self._store.query(_LATEST, {"instance": self._store.instance}):
             self._calls.restore(json.loads(str(latest[0]["state"])))
@@ -62,6 +65,7 @@ class Snapshots:
             for received_us, group in groupby(rows, lambda row: int(str(row["received_us"]))):
                 self._calls.record([_row(row) for row in group], received_us * 1000)
                 after_us = received_us
+        return after_us * 1000
 
     def save_when_due(self, stored_ns: int) -> None:
         """Save the counters, which hold all that was stored until `stored_ns`, if it is time to. Raises nothing."""

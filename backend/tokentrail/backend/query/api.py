@@ -5,15 +5,19 @@ its name as `parameter` and what would be right as `allowed`.
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
+from tokentrail.backend.access.caller import Caller
+from tokentrail.backend.alerts import question
 from tokentrail.backend.query import filter as filters
 from tokentrail.backend.query import sql, unpriced
+from tokentrail.backend.query.content import with_content
 from tokentrail.backend.query.errors import QueryError, RefusedError
 from tokentrail.backend.query.record import dump, read
 from tokentrail.backend.query.reprice import Corrected, Repricer
+from tokentrail.backend.query.stored_content import with_stored_content
 from tokentrail.backend.store import Store, StoreError, StoreUnavailable
 
 DEFAULT_LIMIT: Final = 100
@@ -28,6 +32,9 @@ NDJSON: Final = "application/x-ndjson"
 JSON: Final = "application/json"
 
 
+_Endpoint: TypeAlias = Callable[[dict[str, str], Caller], Iterable[Mapping[str, object]]]
+
+
 @dataclass(frozen=True, slots=True)
 class Response:
     """What to answer."""
@@ -40,24 +47,32 @@ class Response:
 class Api:
     """The API over a store. Thread-safe where the store is; `now_ns` is the clock that relative times count from.
 
-    `on_corrected` is told of the costs that were corrected.
+    `on_corrected` is told of the costs that were corrected; `alerts` tells which are in force.
     """
 
     def __init__(
-        self, store: Store, now_ns: Callable[[], int] = time.time_ns, on_corrected: Corrected = lambda corrections: None
+        self,
+        store: Store,
+        now_ns: Callable[[], int] = time.time_ns,
+        on_corrected: Corrected = lambda corrections: None,
+        alerts: question.InForce = question.shipped_alerts,
     ) -> None:
         self._store = store
         self._now_ns = now_ns
         self._repricer = Repricer(store, now_ns, on_corrected)
-        self._endpoints: Final[Mapping[str, Callable[[dict[str, str]], Iterable[Mapping[str, object]]]]] = {
+        self._endpoints: Final[Mapping[str, _Endpoint]] = {
             "/api/requests": self._requests,
             "/api/totals": self._totals,
             "/api/unpriced": self._unpriced,
-            CHANGES: lambda params: (self._repricer.preview(params),),
+            "/api/alerts": lambda params, caller: question.answer(store, alerts, params, caller, self._now_ns()),
+            CHANGES: lambda params, caller: (self._repricer.preview(params, caller),),
         }
 
-    def handle(self, path: str, params: Mapping[str, str], *, change: bool = False) -> Response:
+    def handle(self, path: str, params: Mapping[str, str], caller: Caller, *, change: bool = False) -> Response:
         """Answer `path` with query parameters `params`: GET, or POST when it is to `change` what is stored.
+
+        Of projects that `caller` does not see nothing is told, counted or changed. What the caller's role allows is
+        decided before (`access.gate`).
 
         Never raises for what a client sends.
         """
@@ -69,7 +84,7 @@ class Api:
                 return _error(405, f"{path} is for reading: use GET")
             endpoint = self._reprice
         try:
-            objects = endpoint(dict(params))
+            objects = endpoint(dict(params), caller)
         except QueryError as error:
             return _error(400, error.message, parameter=error.parameter, allowed=error.allowed)
         except RefusedError as error:
@@ -80,32 +95,35 @@ class Api:
             return _error(500, str(error))
         return Response(200, NDJSON, "".join(f"{dump(each)}\n" for each in objects).encode("utf-8", "replace"))
 
-    def _requests(self, params: dict[str, str]) -> Iterable[Mapping[str, object]]:
+    def _requests(self, params: dict[str, str], caller: Caller) -> Iterable[Mapping[str, object]]:
         limit = _limit(params.pop("limit", str(DEFAULT_LIMIT)))
         content = _flag("content", params.pop("content", "0"))
-        condition = self._condition(params, "limit", "content")
-        return map(read, self._store.query(*sql.requests(condition, limit, content=content)))
+        condition = self._condition(params, caller, "limit", "content")
+        rows: Sequence[Mapping[str, object]] = self._store.query(*sql.requests(condition, limit))
+        if content:
+            rows = with_content(with_stored_content(rows, self._store.query), self._store.query)
+        return map(read, rows)
 
-    def _totals(self, params: dict[str, str]) -> Iterable[Mapping[str, object]]:
+    def _totals(self, params: dict[str, str], caller: Caller) -> Iterable[Mapping[str, object]]:
         by = params.pop("by", None)
-        condition = self._condition(params, "by")
+        condition = self._condition(params, caller, "by")
         if by is None:
             return self._store.query(*sql.totals(condition))
         rows = self._store.query(*sql.totals_by(by, condition))
         return ({by if name == "key" else name: value for name, value in row.items()} for row in rows)
 
-    def _unpriced(self, params: dict[str, str]) -> Iterable[Mapping[str, object]]:
+    def _unpriced(self, params: dict[str, str], caller: Caller) -> Iterable[Mapping[str, object]]:
         failed = _flag("failed", params.pop("failed", "0"))
-        condition = self._condition(params, "failed")
+        condition = self._condition(params, caller, "failed")
         return map(unpriced.read, self._store.query(*sql.unpriced(condition, failed=failed)))
 
-    def _reprice(self, params: dict[str, str]) -> Iterable[Mapping[str, object]]:
-        return (self._repricer.apply(params),)
+    def _reprice(self, params: dict[str, str], caller: Caller) -> Iterable[Mapping[str, object]]:
+        return (self._repricer.apply(params, caller),)
 
-    def _condition(self, params: Mapping[str, str], *own: str) -> filters.Condition:
+    def _condition(self, params: Mapping[str, str], caller: Caller, *own: str) -> filters.Condition:
         """The filters in `params`; `own` are the parameters of the endpoint beside them."""
         try:
-            return filters.read(params, self._now_ns())
+            return filters.read(params, self._now_ns(), caller)
         except QueryError as error:
             allowed = (*own, *error.allowed) if error.allowed == filters.FILTERS else error.allowed
             raise QueryError(error.parameter, error.message, allowed) from None

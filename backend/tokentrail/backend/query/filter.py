@@ -1,4 +1,4 @@
-"""From the parameters of a request to a condition in SQL.
+"""From the parameters of a request, and from who asks, to a condition in SQL. Here projects are kept apart.
 
 Names become columns through the tables below, values only ever reach ClickHouse as parameters: nothing that a client
 sends is part of a statement.
@@ -8,11 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from tokentrail.backend.access.caller import DEFAULT_PROJECT, Caller
 from tokentrail.backend.query import moment
 from tokentrail.backend.query.errors import QueryError
 
 MODEL: Final = "if(RequestModel != '', RequestModel, ResponseModel)"
 """The model a call is counted under: as it was asked for, or as it answered where that is all that is known."""
+
+PROJECT: Final = f"if(Project = '', '{DEFAULT_PROJECT}', Project)"
+"""The project of a call, as keys name it."""
 
 COLUMNS: Final[Mapping[str, str]] = {
     "user": "UserId",
@@ -23,6 +27,7 @@ COLUMNS: Final[Mapping[str, str]] = {
     "operation": "Operation",
     "service": "Service",
     "environment": "Environment",
+    "project": PROJECT,
 }
 """What calls can be filtered and grouped by, and the expression that holds it; `property.<key>` beside them."""
 
@@ -39,19 +44,25 @@ class Condition:
     parameters: Mapping[str, object]
 
 
-def read(params: Mapping[str, str], now_ns: int) -> Condition:
-    """What `params` ask for, all of it at once; true for every row when they ask for nothing.
+def read(params: Mapping[str, str], now_ns: int, caller: Caller) -> Condition:
+    """What `params` ask for, all of it at once, of what `caller` may see.
 
     An empty value asks for calls that have none: `user=` are those without a user. Raises `QueryError` for names that
     are no filter and for values that cannot be read.
     """
-    parts: list[str] = []
-    values: dict[str, object] = {}
+    parts, values = _visible(caller)
     for index, (name, value) in enumerate(params.items()):
         part, more = _part(name, value, f"p{index}", now_ns)
         parts.append(part)
         values |= more
     return Condition(" AND ".join(parts) or "true", values)
+
+
+def _visible(caller: Caller) -> tuple[list[str], dict[str, object]]:
+    """The condition that rows of other projects do not meet; it comes first, and none is joined to it but by AND."""
+    if caller.project is None:
+        return [], {}
+    return ["Project = {project:String}"], {"project": caller.project}
 
 
 def _part(name: str, value: str, slot: str, now_ns: int) -> tuple[str, Mapping[str, object]]:

@@ -16,6 +16,7 @@ from decimal import Decimal
 from itertools import groupby
 from typing import Final, TypeAlias
 
+from tokentrail.backend.access.caller import Caller
 from tokentrail.backend.correction import COST_FIELDS, Correction
 from tokentrail.backend.ingest.reprice import Outcome, Verdict, reprice
 from tokentrail.backend.query import filter as filters
@@ -35,7 +36,9 @@ PARAMETERS: Final = ("since", "until", "all", "expect")
 DIGEST_BYTES: Final = 16
 
 COMPLETE_SINCE: Final = 3
-"""The version of the schema from which on a row holds all that its price depends on."""
+"""The version of the schema from which on a row holds all that its price depends on, web searches excepted."""
+SEARCHES_SINCE: Final = 8
+"""The one from which on it holds those, too."""
 _CLOCKS_APART_NS: Final = 86_400 * 10**9
 """How far the clock of a sender may be ahead: a call of after the upgrade by its own time may be one of before."""
 
@@ -44,18 +47,32 @@ Corrected: TypeAlias = Callable[[Sequence[Correction]], None]
 
 _TIME: Final = "toUnixTimestamp64Nano(Timestamp)"
 _FIELDS: Final = (
-    *("trace_id", "span_id", "service", "environment", "operation", "provider", "request_model", "response_model"),
+    *(
+        "project",
+        "trace_id",
+        "span_id",
+        "service",
+        "environment",
+        "operation",
+        "provider",
+        "request_model",
+        "response_model",
+    ),
     *("server_address", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens"),
     *("cache_write_1h_tokens", "audio_input_tokens", "audio_output_tokens", "audio_cache_read_tokens"),
-    *("image_input_tokens", "image_output_tokens", "service_tier", "pricing_model", *COST_FIELDS, "error_type"),
+    *("image_input_tokens", "image_output_tokens", "web_searches", "service_tier", "pricing_model"),
+    *(*COST_FIELDS, "error_type"),
 )
 """What a price, or a group of calls, depends on; never content."""
 _RANGE: Final = (
     "Timestamp >= fromUnixTimestamp64Nano({since:Int64}) AND Timestamp < fromUnixTimestamp64Nano({until:Int64})"
 )
-_ORDER: Final = "toStartOfHour(Timestamp, 'UTC'), Timestamp, TraceId, SpanId"
+_ORDER: Final = "toStartOfHour(Timestamp, 'UTC'), Timestamp, TraceId, SpanId, Project"
 """By time; the hour first because the table is sorted by it, so that the first rows are found without the others."""
-_AFTER: Final = "(Timestamp, TraceId, SpanId) > (fromUnixTimestamp64Nano({since:Int64}), {trace:String}, {span:String})"
+_AFTER: Final = (
+    "(Timestamp, TraceId, SpanId, Project) > "
+    "(fromUnixTimestamp64Nano({since:Int64}), {trace:String}, {span:String}, {of_project:String})"
+)
 
 
 @dataclass(slots=True)
@@ -108,28 +125,34 @@ class Repricer:
         self._window_calls, self._page_calls = window_calls, page_calls
         self._busy = threading.Lock()
 
-    def preview(self, params: Mapping[str, str]) -> dict[str, object]:
-        """What would change in the first window of `params`. Raises `QueryError`, `RefusedError` and `StoreError`."""
-        return self._exclusively(self._preview, params)
+    def preview(self, params: Mapping[str, str], caller: Caller) -> dict[str, object]:
+        """What would change in the first window of `params`, of what `caller` sees.
 
-    def apply(self, params: Mapping[str, str]) -> dict[str, object]:
+        Raises `QueryError`, `RefusedError` and `StoreError`.
+        """
+        return self._exclusively(self._preview, params, caller)
+
+    def apply(self, params: Mapping[str, str], caller: Caller) -> dict[str, object]:
         """Change what `preview` showed for the same `params`. Raises as `preview` does."""
-        return self._exclusively(self._apply, params)
+        return self._exclusively(self._apply, params, caller)
 
     def _exclusively(
-        self, work: Callable[[Mapping[str, str]], dict[str, object]], params: Mapping[str, str]
+        self,
+        work: Callable[[Mapping[str, str], Caller], dict[str, object]],
+        params: Mapping[str, str],
+        caller: Caller,
     ) -> dict[str, object]:
         if not self._busy.acquire(blocking=False):
             raise RefusedError("another reprice is running; try again when it has ended")
         try:
-            return work(params)
+            return work(params, caller)
         finally:
             self._busy.release()
 
-    def _preview(self, params: Mapping[str, str]) -> dict[str, object]:
+    def _preview(self, params: Mapping[str, str], caller: Caller) -> dict[str, object]:
         if "expect" in params:
             raise QueryError("expect", "expect is for POST, which applies what was shown")
-        question = self._question(params)
+        question = self._question(params, caller)
         end_ns = self._end_of_window(question)
         left = self._count(question, end_ns, question.until_ns) if end_ns < question.until_ns else 0
         findings = self._examine(question, end_ns)
@@ -139,12 +162,12 @@ class Repricer:
             "price_file_error": pricing.price_file_status().error,
         }
 
-    def _apply(self, params: Mapping[str, str]) -> dict[str, object]:
+    def _apply(self, params: Mapping[str, str], caller: Caller) -> dict[str, object]:
         expected = params.get("expect", "")
         if not expected or "until" not in params:
             name = "until" if expected else "expect"
             raise QueryError(name, f"{name} is missing: POST takes since, until and (as expect) digest that GET showed")
-        question = self._question(params)
+        question = self._question(params, caller)
         calls = self._count(question, question.since_ns, question.until_ns)
         # Calls of one moment are a window, however many they are.
         if calls > 2 * self._window_calls and question.until_ns - question.since_ns > 1:
@@ -159,7 +182,7 @@ class Repricer:
             self._on_corrected(findings.corrections)
         return _summary(question, question.until_ns, findings) | {"run": run}
 
-    def _question(self, params: Mapping[str, str]) -> _Question:
+    def _question(self, params: Mapping[str, str], caller: Caller) -> _Question:
         now_ns = self._now_ns()
         if "since" not in params:
             raise QueryError("since", "since is missing: from when on calls are priced again", moment.EXAMPLES)
@@ -168,7 +191,7 @@ class Repricer:
             raise QueryError("all", f"all is {every_list!r}: expected 0 or 1", ("0", "1"))
         rest = {name: value for name, value in params.items() if name not in PARAMETERS}
         try:
-            condition = filters.read(rest, now_ns)
+            condition = filters.read(rest, now_ns, caller)
         except QueryError as error:
             allowed = ("all", *error.allowed) if error.allowed == filters.FILTERS else error.allowed
             raise QueryError(error.parameter, error.message, allowed) from None
@@ -187,11 +210,13 @@ class Repricer:
         return int(str(row["calls"]))
 
     def _examine(self, question: _Question, until_ns: int) -> _Findings:
-        complete_from_ns = self._complete_from_ns()
+        complete_from_ns, searches_from_ns = self._complete_from_ns()
         findings = _Findings()
         for _, same in groupby(self._rows(question, until_ns), _key):
             rows = list(same)
-            outcomes = [reprice(row, complete_from_ns, every_list=question.every_list) for row in rows]
+            outcomes = [
+                reprice(row, complete_from_ns, searches_from_ns, every_list=question.every_list) for row in rows
+            ]
             if len(rows) > 1 and any(_change(outcome) != _change(outcomes[0]) for outcome in outcomes):
                 # A span that was sent twice, with two contents: its rows cannot be told apart.
                 outcomes = [_undone(outcome) for outcome in outcomes]
@@ -216,17 +241,14 @@ class Repricer:
                 return
             last = rows[-1]
             del page, rows
-            after = {"trace": last.trace_id, "span": last.span_id}
+            after = {"trace": last.trace_id, "span": last.span_id, "of_project": last.project}
             page = self._select(columns, question, last.time_ns, until_ns, tail, after)
 
-    def _complete_from_ns(self) -> int:
-        """The time from which on rows hold all that their price depends on; 0 where all do."""
+    def _complete_from_ns(self) -> tuple[int, int]:
+        """The times from which on rows hold all that their price depends on but searches, and these; 0 where all do."""
         sql = "SELECT Version, toUnixTimestamp64Milli(min(AppliedAt)) AS ms FROM schema_migrations GROUP BY Version"
         applied = {int(str(row["Version"])): int(str(row["ms"])) for row in self._store.query(sql)}
-        before, since = applied.get(COMPLETE_SINCE - 1), applied.get(COMPLETE_SINCE)
-        if before is None or since is None or since - before < _ONE_GO_MS:
-            return 0
-        return since * 10**6 + _CLOCKS_APART_NS
+        return _from_ns(applied, COMPLETE_SINCE), _from_ns(applied, SEARCHES_SINCE)
 
     def _select(
         self,
@@ -248,14 +270,25 @@ _ONE_GO_MS: Final = 5_000
 """Migrations applied that close together made a new store, in which no row was written between them."""
 
 
+def _from_ns(applied: Mapping[int, int], version: int) -> int:
+    """The time from which on rows are of that version of the schema; 0 where all are.
+
+    `applied` is when each version was applied, milliseconds.
+    """
+    before, since = applied.get(version - 1), applied.get(version)
+    if before is None or since is None or since - before < _ONE_GO_MS:
+        return 0
+    return since * 10**6 + _CLOCKS_APART_NS
+
+
 def _row(values: Mapping[str, object]) -> Row:
     """A row with what was read; what was not is empty."""
     known = {**values, "pricing_assumptions": tuple(values["pricing_assumptions"])}  # type: ignore[arg-type]  # a list
     return Row(parent_span_id="", kind="", duration_ns=0, **known)  # type: ignore[arg-type]  # columns have its types
 
 
-def _key(row: Row) -> tuple[int, str, str]:
-    return row.time_ns, row.trace_id, row.span_id
+def _key(row: Row) -> tuple[int, str, str, str]:
+    return row.time_ns, row.trace_id, row.span_id, row.project
 
 
 def _change(outcome: Outcome) -> object:

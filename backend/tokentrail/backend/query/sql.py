@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from typing import Final
 
 from tokentrail.backend.query.errors import QueryError
-from tokentrail.backend.query.filter import COLUMNS, MODEL, PROPERTY, Condition, property_key, property_value
-from tokentrail.backend.query.record import CONTENT, FIELDS
+from tokentrail.backend.query.filter import COLUMNS, MODEL, PROJECT, PROPERTY, Condition, property_key, property_value
+from tokentrail.backend.query.record import FIELDS
 from tokentrail.backend.store.rows import column_name
 
 GROUPS: Final = (*COLUMNS, f"{PROPERTY}<key>")
 """What totals can be made by."""
 
-_EXPRESSIONS: Final = {"time_ns": "toUnixTimestamp64Nano(Timestamp)"}
+_EXPRESSIONS: Final = {"time_ns": "toUnixTimestamp64Nano(Timestamp)", "project": PROJECT}
 
 MAX_GROUPS: Final = 10_000
 """Rows of totals at most, the dearest first."""
@@ -61,10 +61,9 @@ _UNPRICED: Final = f"""
 Statement = tuple[str, Mapping[str, object]]
 
 
-def requests(condition: Condition, limit: int, *, content: bool) -> Statement:
+def requests(condition: Condition, limit: int) -> Statement:
     """Calls, the newest first; columns are named by the fields of `Row`."""
-    fields = (*FIELDS, *(CONTENT if content else ()))
-    columns = ", ".join(f"{_EXPRESSIONS.get(field, column_name(field))} AS {field}" for field in fields)
+    columns = ", ".join(f"{_EXPRESSIONS.get(field, column_name(field))} AS {field}" for field in FIELDS)
     # The hour comes first because the table is sorted by it: the newest rows are found without reading the others.
     order = "toStartOfHour(Timestamp, 'UTC') DESC, Timestamp DESC, TraceId, SpanId"
     return _select(columns, condition, f"ORDER BY {order} LIMIT {int(limit)}"), condition.parameters

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
+from tokentrail.backend.access.errors import AccessError, ForbiddenError
 from tokentrail.backend.ingest.errors import UNAVAILABLE_DELAY_S, NotNow, QueueFull
 from tokentrail.backend.receiver.decoded import DecodeError
 from tokentrail.backend.store.errors import StoreError, StoreUnavailable
@@ -21,10 +22,13 @@ class RpcCode(IntEnum):
     """The numbers of `google.rpc.Code` that are in use here; gRPC's status codes are the same."""
 
     INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    PERMISSION_DENIED = 7
     RESOURCE_EXHAUSTED = 8
     UNIMPLEMENTED = 12
     INTERNAL = 13
     UNAVAILABLE = 14
+    UNAUTHENTICATED = 16
 
 
 class BodyTooLargeError(Exception):
@@ -34,6 +38,16 @@ class BodyTooLargeError(Exception):
         super().__init__(
             f"the {what} is larger than {max_bytes} bytes, the limit; send smaller batches "
             "(OTEL_BSP_MAX_EXPORT_BATCH_SIZE) or raise TOKENTRAIL_MAX_BODY_BYTES"
+        )
+
+
+class RequestTimeoutError(Exception):
+    """The request was not complete in time."""
+
+    def __init__(self, timeout_s: float):
+        super().__init__(
+            f"the request was not complete after {timeout_s:g} s, the limit; "
+            "send smaller batches or raise TOKENTRAIL_REQUEST_TIMEOUT_S"
         )
 
 
@@ -56,10 +70,16 @@ def answer_to(error: Exception) -> Answer:
     """The answer to a request that failed with `error`."""
     message = str(error)[:_MAX_MESSAGE_CHARS]
     match error:
+        case ForbiddenError():
+            return Answer(403, RpcCode.PERMISSION_DENIED, message)
+        case AccessError():
+            return Answer(401, RpcCode.UNAUTHENTICATED, message)
         case DecodeError():
             return Answer(400, RpcCode.INVALID_ARGUMENT, message)
         case UnsupportedMediaError():
             return Answer(415, RpcCode.INVALID_ARGUMENT, message)
+        case RequestTimeoutError():
+            return Answer(408, RpcCode.DEADLINE_EXCEEDED, message)
         case BodyTooLargeError():
             return Answer(413, RpcCode.RESOURCE_EXHAUSTED, message)
         case QueueFull():

@@ -18,8 +18,12 @@ class Disconnected(Exception):  # noqa: N818  # nobody is left to be told of an 
     """The client went away before its body was complete."""
 
 
-async def read_body(receive: Receive, declared_bytes: int | None, max_bytes: int) -> bytes:
+async def read_body(
+    receive: Receive, declared_bytes: int | None, max_bytes: int, count: Callable[[int], None] = lambda _: None
+) -> bytes:
     """The whole body. Raises `BodyTooLargeError` as soon as that is known: by its declared length, or while reading.
+
+    `count` is told the size of each piece; what it raises passes through.
 
     What is not read is discarded by the server, so that the client can finish sending and read the answer.
     """
@@ -28,17 +32,21 @@ async def read_body(receive: Receive, declared_bytes: int | None, max_bytes: int
     chunks: list[bytes] = []
     size = 0
     more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Disconnected
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if size > max_bytes:
-            raise BodyTooLargeError("body", max_bytes)
-        chunks.append(chunk)
-        more = message.get("more_body", False)
-    return b"".join(chunks)
+    try:
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise Disconnected
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size > max_bytes:
+                raise BodyTooLargeError("body", max_bytes)
+            count(len(chunk))
+            chunks.append(chunk)
+            more = message.get("more_body", False)
+        return b"".join(chunks)
+    finally:
+        chunks.clear()  # what is raised holds this frame for a while, and would hold the body with it
 
 
 def gunzip(body: bytes, max_bytes: int) -> bytes:

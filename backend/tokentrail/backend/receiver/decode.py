@@ -1,10 +1,14 @@
-"""One way to turn the body of an export request into spans, whatever its encoding. Pure: bytes in, values out."""
+"""From the body of an export request to values: bytes in, values out."""
 
 from enum import StrEnum
 
+from tokentrail.backend.receiver import limits
 from tokentrail.backend.receiver.decode_json import decode_json
+from tokentrail.backend.receiver.decode_logs import decode_logs_json, decode_logs_protobuf
+from tokentrail.backend.receiver.decode_metrics import decode_metrics_protobuf
+from tokentrail.backend.receiver.decode_metrics_json import decode_metrics_json
 from tokentrail.backend.receiver.decode_protobuf import decode_protobuf
-from tokentrail.backend.receiver.decoded import Decoded
+from tokentrail.backend.receiver.decoded import Decoded, DecodedLogs, DecodedMetrics, values_too_deep
 
 
 class Encoding(StrEnum):
@@ -16,4 +20,26 @@ class Encoding(StrEnum):
 
 def decode(body: bytes, encoding: Encoding) -> Decoded:
     """The spans of `body`. Raises `decoded.DecodeError` with words for the sender."""
-    return decode_json(body) if encoding is Encoding.JSON else decode_protobuf(body)
+    before = values_too_deep()
+    decoded = decode_json(body) if encoding is Encoding.JSON else decode_protobuf(body)
+    decoded = limits.bound_spans(decoded, len(body))
+    deep = values_too_deep() - before
+    return Decoded(decoded.spans, decoded.rejected, {**decoded.cut, limits.DEPTH: deep}) if deep else decoded
+
+
+def decode_logs(body: bytes, encoding: Encoding) -> DecodedLogs:
+    """The log records of `body`. Raises `decoded.DecodeError` with words for the sender."""
+    before = values_too_deep()
+    decoded = decode_logs_json(body) if encoding is Encoding.JSON else decode_logs_protobuf(body)
+    decoded = limits.bound_logs(decoded, len(body))
+    deep = values_too_deep() - before
+    return DecodedLogs(decoded.records, {**decoded.cut, limits.DEPTH: deep}) if deep else decoded
+
+
+def decode_metrics(body: bytes, encoding: Encoding) -> DecodedMetrics:
+    """The points of metrics in `body`. Raises `decoded.DecodeError` with words for the sender."""
+    before = values_too_deep()
+    decoded = decode_metrics_json(body) if encoding is Encoding.JSON else decode_metrics_protobuf(body)
+    decoded = limits.bound_metrics(decoded, len(body))
+    deep = values_too_deep() - before
+    return DecodedMetrics(decoded.points, decoded.rejected, {**decoded.cut, limits.DEPTH: deep}) if deep else decoded

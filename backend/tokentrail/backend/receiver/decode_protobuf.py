@@ -1,45 +1,34 @@
-"""OTLP protobuf bodies.
+"""OTLP protobuf bodies with spans.
 
     ExportTraceServiceRequest
       resource_spans[]   resource.attributes[]
         scope_spans[]    scope.name, scope.version
           spans[]        ids as bytes, times as fixed64, attributes[], events[], links[], status
 
-https://github.com/open-telemetry/opentelemetry-proto (1.x). Unknown fields are skipped, as protobuf does.
+https://github.com/open-telemetry/opentelemetry-proto (1.x); `protobuf_fields` says how their fields are read.
 """
 
-from collections.abc import Iterable, Mapping
 from typing import Final
 
-from google.protobuf.message import DecodeError as ProtobufError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
+from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.trace.v1 import trace_pb2
 
-from tokentrail.backend.receiver.decoded import (
-    INVALID_SPAN_ID,
-    INVALID_TRACE_ID,
-    MAX_VALUE_DEPTH,
-    TOO_DEEP,
-    Decoded,
-    DecodeError,
-    bounded_time,
-)
-from tokentrail.backend.receiver.repair import repair
-from tokentrail.backend.span import Attributes, Event, Link, Span, Value
+from tokentrail.backend.receiver.decoded import INVALID_SPAN_ID, INVALID_TRACE_ID, Decoded, bounded_time
+from tokentrail.backend.receiver.protobuf_fields import attributes, parse
+from tokentrail.backend.span import Attributes, Event, Link, Span
 
 _TRACE_ID_BYTES: Final = 16
 _SPAN_ID_BYTES: Final = 8
-_NO_ATTRIBUTES: Final[Attributes] = {}
 
 
 def decode_protobuf(body: bytes) -> Decoded:
     """The spans of a protobuf body. Raises `DecodeError` when it is not an export request."""
-    request = _parse(body)
+    request = parse(body, ExportTraceServiceRequest)
     spans: list[Span] = []
     rejected: dict[str, int] = {}
     for resource_spans in request.resource_spans:
-        resource = _attributes(resource_spans.resource.attributes)
+        resource = attributes(resource_spans.resource.attributes)
         for scope_spans in resource_spans.scope_spans:
             scope = scope_spans.scope
             for span in scope_spans.spans:
@@ -48,21 +37,6 @@ def decode_protobuf(body: bytes) -> Decoded:
                 else:
                     spans.append(_span(span, resource, scope))
     return Decoded(spans, rejected)
-
-
-def _parse(body: bytes) -> ExportTraceServiceRequest:
-    try:
-        return ExportTraceServiceRequest.FromString(body)
-    except ProtobufError:
-        pass
-    try:
-        return ExportTraceServiceRequest.FromString(repair(body))
-    except ProtobufError as error:
-        hint = "; it looks like JSON, which needs content-type application/json" if body[:1] == b"{" else ""
-        raise DecodeError(
-            f"the body ({len(body)} bytes) is not a protobuf ExportTraceServiceRequest: "
-            f"it is truncated, corrupted or something else{hint}"
-        ) from error
 
 
 def _invalid_id(span: trace_pb2.Span) -> str | None:
@@ -87,7 +61,7 @@ def _span(span: trace_pb2.Span, resource: Attributes, scope: InstrumentationScop
         end_ns=bounded_time(span.end_time_unix_nano),
         status_code=span.status.code,
         status_message=span.status.message,
-        attributes=_attributes(span.attributes),
+        attributes=attributes(span.attributes),
         events=tuple(_event(event) for event in span.events),
         links=tuple(_link(link) for link in span.links),
         resource_attributes=resource,
@@ -97,33 +71,8 @@ def _span(span: trace_pb2.Span, resource: Attributes, scope: InstrumentationScop
 
 
 def _event(event: trace_pb2.Span.Event) -> Event:
-    return Event(bounded_time(event.time_unix_nano), event.name, _attributes(event.attributes))
+    return Event(bounded_time(event.time_unix_nano), event.name, attributes(event.attributes))
 
 
 def _link(link: trace_pb2.Span.Link) -> Link:
-    return Link(link.trace_id.hex(), link.span_id.hex(), link.trace_state, _attributes(link.attributes))
-
-
-def _attributes(pairs: Iterable[KeyValue], depth: int = 0) -> Attributes:
-    attributes = {pair.key: _value(pair.value, depth) for pair in pairs}
-    return attributes or _NO_ATTRIBUTES
-
-
-def _value(value: AnyValue, depth: int) -> Value:
-    kind = value.WhichOneof("value")
-    if kind == "string_value":
-        return value.string_value
-    if kind is None:
-        return None
-    if kind == "array_value" or kind == "kvlist_value":
-        return _nested(value, kind, depth)
-    scalar: str | bool | int | float | bytes = getattr(value, kind)
-    return scalar
-
-
-def _nested(value: AnyValue, kind: str, depth: int) -> tuple[Value, ...] | Mapping[str, Value] | str:
-    if depth >= MAX_VALUE_DEPTH:
-        return TOO_DEEP
-    if kind == "array_value":
-        return tuple(_value(item, depth + 1) for item in value.array_value.values)
-    return _attributes(value.kvlist_value.values, depth + 1)
+    return Link(link.trace_id.hex(), link.span_id.hex(), link.trace_state, attributes(link.attributes))

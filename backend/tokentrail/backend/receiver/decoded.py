@@ -1,9 +1,12 @@
 """What every decoder of an export request gives back, and the limits they share."""
 
+import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
+from tokentrail.backend.log import LogRecord
+from tokentrail.backend.point import Point
 from tokentrail.backend.span import Span
 
 MAX_VALUE_DEPTH: Final = 16
@@ -32,11 +35,51 @@ class Decoded:
     spans: list[Span]
     rejected: Mapping[str, int]
     """Spans left out, by reason: `INVALID_TRACE_ID` or `INVALID_SPAN_ID`. Empty when all were fine."""
+    cut: Mapping[str, int] = field(default_factory=dict)
+    """What spans lost to limits, by reason (`limits`)."""
 
     @property
     def received(self) -> int:
         """Number of spans in the request, rejected ones included."""
         return len(self.spans) + sum(self.rejected.values())
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedLogs:
+    """The log records of one export request, in its order."""
+
+    records: list[LogRecord]
+    cut: Mapping[str, int] = field(default_factory=dict)
+    """What records lost to limits, by reason (`limits`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedMetrics:
+    """The points of one export request, in its order."""
+
+    points: list[Point]
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    """Points left out, by reason (`limits`)."""
+    cut: Mapping[str, int] = field(default_factory=dict)
+    """What points lost to limits, by reason (`limits`)."""
+
+
+class _TooDeep(threading.local):
+    count = 0
+
+
+_too_deep: Final = _TooDeep()
+
+
+def too_deep() -> str:
+    """What stands for a value nested too deeply; counted for `values_too_deep`."""
+    _too_deep.count += 1
+    return TOO_DEEP
+
+
+def values_too_deep() -> int:
+    """How many values this thread has found to be nested too deeply, ever."""
+    return _too_deep.count
 
 
 def is_hex_id(text: str, digits: int) -> bool:

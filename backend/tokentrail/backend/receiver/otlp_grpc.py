@@ -7,6 +7,7 @@ A message above the limit is refused by gRPC itself, with RESOURCE_EXHAUSTED. A 
 the call is served as a stream of requests, which is the same on the wire: then it begins, and ends without a message.
 """
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final, NoReturn, TypeAlias
@@ -14,11 +15,16 @@ from typing import Final, NoReturn, TypeAlias
 import grpc
 import grpc.aio
 
+from tokentrail.backend.access.caller import Caller, Right
+from tokentrail.backend.access.errors import AccessError
+from tokentrail.backend.access.gate import Gate
+from tokentrail.backend.access.tls import Material, Tls
 from tokentrail.backend.ingest.pipeline import Pipeline
 from tokentrail.backend.metrics.own import OwnMetrics
-from tokentrail.backend.receiver.answer import Answer, answer_to
+from tokentrail.backend.receiver.answer import Answer, RequestTimeoutError, answer_to
 from tokentrail.backend.receiver.decode import Encoding
 from tokentrail.backend.receiver.reply import export_response, retry_info, rpc_status
+from tokentrail.backend.signals import Signal
 
 _log = logging.getLogger(__name__)
 
@@ -47,22 +53,38 @@ class ListenError(Exception):
 class GrpcReceiver:
     """The gRPC server. `start` once, then `stop`; all on one event loop."""
 
-    def __init__(self, pipeline: Pipeline, own: OwnMetrics, max_message_bytes: int):
-        self._pipeline, self._own = pipeline, own
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        own: OwnMetrics,
+        gate: Gate,
+        max_message_bytes: int,
+        timeout_s: float,
+        tls: Tls | None = None,
+    ):
+        self._pipeline, self._own, self._gate, self._tls = pipeline, own, gate, tls
+        self._timeout_s = timeout_s
+        timeout_ms = int(timeout_s * 1000)
         logging.getLogger("grpc._cython.cygrpc").addFilter(_WITHOUT_HANG_UPS)
         options = [
             ("grpc.max_receive_message_length", max_message_bytes),
             # Two backends on one port would share its calls at random; the second one is to fail instead.
             ("grpc.so_reuseport", 0),
+            # Connections that do not begin, and those whose other side is gone: without a word, or without a ping.
+            ("grpc.server_handshake_timeout_ms", timeout_ms),
+            ("grpc.keepalive_time_ms", timeout_ms),
+            ("grpc.keepalive_timeout_ms", timeout_ms),
+            ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.http2.ping_timeout_ms", timeout_ms),
+            # Clients may ping as often as they like: an answer is cheap, and refusing costs them their connection.
+            ("grpc.http2.min_ping_interval_without_data_ms", 1000),
         ]
         self._server = grpc.aio.server(options=options)
         self._server.add_generic_rpc_handlers(
             (
-                _service(f"{_COLLECTOR}.trace.v1.TraceService", self._export),
-                _service(f"{_COLLECTOR}.logs.v1.LogsService", _not_accepted_yet("logs", "OTEL_LOGS_EXPORTER")),
-                _service(
-                    f"{_COLLECTOR}.metrics.v1.MetricsService", _not_accepted_yet("metrics", "OTEL_METRICS_EXPORTER")
-                ),
+                _service(f"{_COLLECTOR}.trace.v1.TraceService", self._admitted(Signal.TRACES)),
+                _service(f"{_COLLECTOR}.logs.v1.LogsService", self._admitted(Signal.LOGS)),
+                _service(f"{_COLLECTOR}.metrics.v1.MetricsService", self._admitted(Signal.METRICS)),
             )
         )
 
@@ -70,7 +92,10 @@ class GrpcReceiver:
         """Listen; returns the port, which is another than `port` when that is 0. Raises `ListenError`."""
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
-            bound = self._server.add_insecure_port(address)
+            if self._tls is None:
+                bound = self._server.add_insecure_port(address)
+            else:
+                bound = self._server.add_secure_port(address, _credentials(self._tls))
         except RuntimeError as error:
             raise ListenError(f"cannot listen on {address}") from error
         if not bound:
@@ -82,12 +107,26 @@ class GrpcReceiver:
         """Take no new call; wait at most `grace_s` for those in progress, then cancel them."""
         await self._server.stop(grace_s)
 
-    async def _export(self, bodies: AsyncIterator[bytes], context: _Context) -> bytes:
-        body = await anext(aiter(bodies), None)
-        if body is None:
-            return self._refused_by_grpc()
+    def _admitted(self, signal: Signal) -> _Handler:
+        """Takes `signal`, behind the gate: every method of this server is, and none reads a message before."""
+
+        async def handle(bodies: AsyncIterator[bytes], context: _Context) -> bytes:
+            try:
+                caller = self._gate.admit(_authorization(context), Right.INGEST)
+            except AccessError as error:
+                answer = answer_to(error)
+                self._own.answered(_TRANSPORT, _STATUS_OF[answer.rpc_code].name)
+                await _abort(context, answer)
+            return await self._export(bodies, context, caller, signal)
+
+        return handle
+
+    async def _export(self, bodies: AsyncIterator[bytes], context: _Context, caller: Caller, signal: Signal) -> bytes:
         try:
-            stored = await self._pipeline.submit(body, Encoding.PROTOBUF)
+            body = await self._read(bodies)
+            if body is None:
+                return self._refused_by_grpc()
+            stored = await self._pipeline.submit(body, Encoding.PROTOBUF, caller.own_project, signal)
         except Exception as error:  # noqa: BLE001  # every failure has an answer
             answer = answer_to(error)
             if answer.http_status == 500:  # the one status that is a fault of the backend
@@ -95,7 +134,15 @@ class GrpcReceiver:
             self._own.answered(_TRANSPORT, _STATUS_OF[answer.rpc_code].name)
             await _abort(context, answer)
         self._own.answered(_TRANSPORT, grpc.StatusCode.OK.name)
-        return export_response(stored.rejected, Encoding.PROTOBUF)
+        return export_response(stored.rejected, Encoding.PROTOBUF, signal)
+
+    async def _read(self, bodies: AsyncIterator[bytes]) -> bytes | None:
+        """The message, `None` where gRPC has refused it. Raises `RequestTimeoutError`."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await anext(aiter(bodies), None)
+        except TimeoutError as error:
+            raise RequestTimeoutError(self._timeout_s) from error
 
     def _refused_by_grpc(self) -> bytes:
         """Count a call whose message gRPC refused; it has answered already, and drops what is returned."""
@@ -109,13 +156,26 @@ def _service(name: str, handler: _Handler) -> grpc.GenericRpcHandler:
     return grpc.method_handlers_generic_handler(name, methods)
 
 
-def _not_accepted_yet(what: str, variable: str) -> _Handler:
-    message = f"This backend does not accept {what} yet. Set {variable}=none in the application."
+def _authorization(context: _Context) -> list[bytes]:
+    """The values of `authorization`, which gRPC gives by lower-case names."""
+    values = [value for name, value in context.invocation_metadata() or () if name == "authorization"]
+    return [value if isinstance(value, bytes) else value.encode("utf-8", "replace") for value in values]
 
-    async def refuse(_bodies: AsyncIterator[bytes], context: _Context) -> bytes:
-        await context.abort(grpc.StatusCode.UNIMPLEMENTED, message)
 
-    return refuse
+def _credentials(tls: Tls) -> grpc.ServerCredentials:
+    """Credentials that are looked at for each connection."""
+
+    def current() -> grpc.ServerCertificateConfiguration:
+        return _configuration(tls.current())
+
+    return grpc.dynamic_ssl_server_credentials(
+        current(), current, require_client_authentication=tls.files.client_ca is not None
+    )
+
+
+def _configuration(material: Material) -> grpc.ServerCertificateConfiguration:
+    pair = (material.key, material.certificate)
+    return grpc.ssl_server_certificate_configuration([pair], root_certificates=material.client_ca)
 
 
 async def _abort(context: _Context, answer: Answer) -> NoReturn:

@@ -11,26 +11,34 @@ from typing import Final
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import Message
+from opentelemetry.proto.collector.logs.v1 import logs_service_pb2
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 from opentelemetry.proto.common.v1 import common_pb2
+from opentelemetry.proto.logs.v1 import logs_pb2
+from opentelemetry.proto.metrics.v1 import metrics_pb2
 from opentelemetry.proto.resource.v1 import resource_pb2
 from opentelemetry.proto.trace.v1 import trace_pb2
 
-from tokentrail.backend.receiver.decoded import MAX_VALUE_DEPTH, TOO_DEEP
+from tokentrail.backend.receiver.decoded import MAX_VALUE_DEPTH, too_deep
 
 _FIELD: Final = descriptor_pb2.FieldDescriptorProto
 _NESTED: Final = {"array_value": "ArrayValue", "kvlist_value": "KeyValueList"}
 _COMMON: Final = "opentelemetry.proto.common.v1"
 _NESTED_FIELDS: Final = frozenset(f"{_COMMON}.AnyValue.{name}" for name in _NESTED)
-_REQUEST: Final = "opentelemetry.proto.collector.trace.v1.ExportTraceServiceRequest"
+_FILES: Final = (
+    *(common_pb2, resource_pb2, trace_pb2, trace_service_pb2),
+    *(logs_pb2, logs_service_pb2, metrics_pb2, metrics_service_pb2),
+)
+"""Each after those that it imports."""
 
 
-def repair(body: bytes) -> bytes:
-    """`body` with bad UTF-8 replaced by U+FFFD and values nested too deeply by a mark.
+def repair(body: bytes, request_name: str) -> bytes:
+    """`body`, a message `request_name`, with bad UTF-8 replaced by U+FFFD and values nested too deeply by a mark.
 
     Raises `google.protobuf.message.DecodeError` when the framing itself is broken.
     """
-    request = _lenient_class(_REQUEST).FromString(body)
+    request = _lenient_class(request_name).FromString(body)
     _repair_message(request, 0)
     return request.SerializeToString()
 
@@ -52,7 +60,7 @@ def _repair_message(message: Message, depth: int) -> None:
 def _repair_nested(any_value: Message, name: str, body: bytes, depth: int) -> None:
     if depth >= MAX_VALUE_DEPTH:
         any_value.ClearField(name)
-        any_value.string_value = TOO_DEEP.encode()  # type: ignore[attr-defined]  # lenient class, built at run time
+        any_value.string_value = too_deep().encode()  # type: ignore[attr-defined]  # lenient class, built at run time
         return
     nested = _lenient_class(f"{_COMMON}.{_NESTED[name]}").FromString(body)
     _repair_message(nested, depth + 1)
@@ -73,7 +81,7 @@ def _lenient_schema() -> tuple[descriptor_pool.DescriptorPool, frozenset[str]]:
     """The lenient schema and the full names of the fields that are text in the strict one."""
     pool = descriptor_pool.DescriptorPool()
     texts: set[str] = set()
-    for module in (common_pb2, resource_pb2, trace_pb2, trace_service_pb2):
+    for module in _FILES:
         file = descriptor_pb2.FileDescriptorProto()
         module.DESCRIPTOR.CopyToProto(file)
         for message in file.message_type:

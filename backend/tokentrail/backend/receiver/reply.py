@@ -3,25 +3,38 @@
 import json
 import math
 from collections.abc import Mapping
+from typing import Final, TypeAlias
 
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]  # it has no py.typed
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from tokentrail.backend.receiver.answer import Answer
 from tokentrail.backend.receiver.decode import Encoding
+from tokentrail.backend.signals import Signal
+
+_Response: TypeAlias = ExportTraceServiceResponse | ExportLogsServiceResponse | ExportMetricsServiceResponse
+_RESPONSES: Final[Mapping[Signal, tuple[str, str, str, type[_Response]]]] = {
+    Signal.TRACES: ("spans", "rejectedSpans", "rejected_spans", ExportTraceServiceResponse),
+    Signal.LOGS: ("log records", "rejectedLogRecords", "rejected_log_records", ExportLogsServiceResponse),
+    Signal.METRICS: ("points", "rejectedDataPoints", "rejected_data_points", ExportMetricsServiceResponse),
+}
+"""Of each signal: its items in words, the field that counts those left out in JSON and in protobuf, the message."""
 
 
-def export_response(rejected: Mapping[str, int], encoding: Encoding) -> bytes:
-    """An ExportTraceServiceResponse: success, or partial success when `rejected` (by reason) is not empty."""
+def export_response(rejected: Mapping[str, int], encoding: Encoding, signal: Signal = Signal.TRACES) -> bytes:
+    """An Export*ServiceResponse: success, or partial success when `rejected` (by reason) is not empty."""
+    what, in_json, in_protobuf, kind = _RESPONSES[signal]
     count = sum(rejected.values())
-    message = ", ".join(f"{count} spans with {reason}" for reason, count in sorted(rejected.items()))
+    message = ", ".join(f"{count} {what} with {reason}" for reason, count in sorted(rejected.items()))
     if encoding is Encoding.JSON:
-        partial = {"partialSuccess": {"rejectedSpans": str(count), "errorMessage": message}} if count else {}
+        partial = {"partialSuccess": {in_json: str(count), "errorMessage": message}} if count else {}
         return json.dumps(partial).encode()
-    response = ExportTraceServiceResponse()
+    response = kind()
     if count:
-        response.partial_success.rejected_spans = count
+        setattr(response.partial_success, in_protobuf, count)
         response.partial_success.error_message = message
     return response.SerializeToString()
 

@@ -6,9 +6,32 @@ from typing import Protocol
 from tokentrail.backend.correction import Correction
 from tokentrail.backend.row import Row
 from tokentrail.backend.span import Span
+from tokentrail.backend.store.records import Part, PartKey
 
-Key = tuple[str, str]
-"""Trace id and span id."""
+Key = tuple[str, str, str]
+"""Project, trace id and span id: in another project the same ids are another span, so that no sender can have those of
+another one taken for stored already."""
+
+
+class Identified(Protocol):
+    """A span or a row."""
+
+    @property
+    def project(self) -> str:
+        """Where it belongs."""
+
+    @property
+    def trace_id(self) -> str:
+        """See `Span`."""
+
+    @property
+    def span_id(self) -> str:
+        """See `Span`."""
+
+
+def key_of(item: Identified) -> Key:
+    """What a span or a row is told from others by."""
+    return item.project, item.trace_id, item.span_id
 
 
 class Store(Protocol):
@@ -29,10 +52,19 @@ class Store(Protocol):
         """
 
     def find_spans(self, spans: Sequence[Span]) -> set[Key]:
-        """Those of `spans` that are stored, by trace id and span id. Raises as `insert` does."""
+        """Those of `spans` that are stored, by `key_of`. Raises as `insert` does."""
 
     def find_rows(self, rows: Sequence[Row]) -> set[Key]:
-        """Those of `rows` that are stored, by trace id and span id. Raises as `insert` does."""
+        """Those of `rows` that are stored, by `key_of`. Raises as `insert` does."""
+
+    def insert_parts(self, parts: Sequence[Part]) -> None:
+        """Store log records and points; when it returns they survive a crash of the process and of the machine.
+
+        Of each part all of it is stored, or nothing. Raises as `insert` does; then some parts may be stored.
+        """
+
+    def find_parts(self, parts: Sequence[Part]) -> set[PartKey]:
+        """Those of `parts` that are stored, by their keys. Raises as `insert` does."""
 
     def save_snapshot(self, state: str, taken_ns: int) -> None:
         """Keep `state`, which is of the moment `taken_ns`, in place of earlier ones of this instance."""
@@ -42,9 +74,14 @@ class Store(Protocol):
 
         On record means: durable in `cost_corrections` before the first row changes. What a crash interrupts is finished
         at the next `migrate` or `correct`. Rows are changed whole, only those that still have the old cost, and by
-        their time, trace id and span id: all rows of a span must have the same correction. One at a time, others wait;
-        inserts and queries go on meanwhile. Raises as `insert` does; then some rows may be changed, and the others
-        will be, as after a crash.
+        their project, time, trace id and span id: all rows of a span must have the same correction. One at a time,
+        others wait; inserts and queries go on meanwhile. Raises as `insert` does; then some rows may be changed, and
+        the others will be, as after a crash.
+        """
+
+    def roll_up(self, since_ns: int, until_ns: int) -> int:
+        """Fill `llm_requests_hourly` for hours that ended by `until_ns` and have calls, received since `since_ns`, that
+        it does not count yet; the answer is how many those were. Doing it twice does no harm. Raises as `insert` does.
         """
 
     def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, object]]:

@@ -21,11 +21,30 @@ from tokentrail.backend.correction import Correction
 from tokentrail.backend.row import Row
 from tokentrail.backend.span import Span
 from tokentrail.backend.store import corrections as corrected
-from tokentrail.backend.store import values
+from tokentrail.backend.store import retention as kept
+from tokentrail.backend.store import rollups, values
 from tokentrail.backend.store._base import Key
+from tokentrail.backend.store.codes import store_error
 from tokentrail.backend.store.errors import StoreError, StoreUnavailable
 from tokentrail.backend.store.migrate import load, migrate
-from tokentrail.backend.store.rows import Block, encode_keys, encode_rows, encode_snapshot, encode_spans
+from tokentrail.backend.store.records import (
+    Part,
+    PartKey,
+    by_table,
+    encode_digests,
+    encode_parts,
+    find_parts,
+    part_key,
+    times,
+)
+from tokentrail.backend.store.rows import (
+    Block,
+    encode_contents,
+    encode_keys,
+    encode_rows,
+    encode_snapshot,
+    encode_spans,
+)
 
 if TYPE_CHECKING:
     from chdb.state.sqlitelike import Connection
@@ -48,9 +67,11 @@ SETTINGS max_partitions_per_insert_block = 0
 disk or too many parts (26.9.0). Spans sent late may be of any day: without the setting 100 partitions are the most."""
 
 _FIND: Final = """
-SELECT DISTINCT TraceId, SpanId FROM {table}
+SELECT DISTINCT Project, TraceId, SpanId FROM {table}
 WHERE Timestamp >= fromUnixTimestamp64Nano({{first:Int64}}) AND Timestamp <= fromUnixTimestamp64Nano({{last:Int64}})
-    AND (TraceId, SpanId) IN (SELECT TraceId, SpanId FROM file({{path:String}}, 'Native', {{structure:String}}))
+    AND (Project, TraceId, SpanId) IN (
+        SELECT Project, TraceId, SpanId FROM file({{path:String}}, 'Native', {{structure:String}})
+    )
 """
 
 _SPOOL: Final = "insert.native"
@@ -59,31 +80,6 @@ _SPOOL: Final = "insert.native"
 _CODE: Final = re.compile(r"Code: (\d+)\. DB::Exception")
 _NAME: Final = re.compile(r"\(([A-Z][A-Z0-9_]+)\)\s*\Z")
 _MESSAGE: Final = re.compile(r"Code: \d+\. DB::Exception: (.*)", re.DOTALL)
-_MAX_MESSAGE: Final = 500
-
-_RETRYABLE: Final = frozenset(
-    {
-        74,  # CANNOT_READ_FROM_FILE_DESCRIPTOR
-        75,  # CANNOT_WRITE_TO_FILE_DESCRIPTOR: also a full disk, when the write itself meets it
-        76,  # CANNOT_OPEN_FILE: too many open files
-        159,  # TIMEOUT_EXCEEDED
-        160,  # TOO_SLOW
-        173,  # CANNOT_ALLOCATE_MEMORY
-        202,  # TOO_MANY_SIMULTANEOUS_QUERIES
-        236,  # ABORTED
-        241,  # MEMORY_LIMIT_EXCEEDED
-        242,  # TABLE_IS_READ_ONLY
-        243,  # NOT_ENOUGH_SPACE
-        252,  # TOO_MANY_PARTS: merges are behind
-        319,  # UNKNOWN_STATUS_OF_INSERT
-        394,  # QUERY_WAS_CANCELLED
-        425,  # SYSTEM_ERROR
-        439,  # CANNOT_SCHEDULE_TASK
-        473,  # DEADLOCK_AVOIDED
-        1001,  # STD_EXCEPTION: file system errors arrive as it
-    }
-)
-"""Codes after which trying again later may help (ClickHouse, src/Common/ErrorCodes.cpp, 26.9)."""
 
 
 def path_of(url: str) -> Path:
@@ -108,7 +104,9 @@ class ChdbStore:
     instance = ""
     """One process alone can have the directory."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], retention: kept.Retention | None = None) -> None:
+        """With `retention`, `migrate` makes tables keep rows for so long; else they keep them as they did."""
+        self._retention = retention
         # Absolute before chDB is imported: its import changes the working directory for a moment.
         self._path = Path(path).expanduser().absolute()
         self._writer: Connection | None = None
@@ -119,6 +117,8 @@ class ChdbStore:
         for _ in range(READERS):
             self._readers.put(None)  # connected when first needed
         self._closed = False
+        self._closing = False
+        """Long work ends between two statements."""
 
     def migrate(self) -> None:
         """Bring the tables to this version. Raises `StoreError` when they are newer than it or cannot be reached."""
@@ -130,6 +130,8 @@ class ChdbStore:
                     writer.query(sql)
 
             migrate(execute, self.query, load())
+            if self._retention is not None:
+                kept.apply(execute, self.query, self._retention)
         try:
             with self._correcting:
                 self._finish_corrections()
@@ -137,13 +139,16 @@ class ChdbStore:
             _log.warning("a correction of costs that was interrupted is not finished, the next one tries: %s", error)
 
     def insert(self, spans: Sequence[Span], rows: Sequence[Row], received_ns: int = 0) -> None:
-        """Store spans, then their rows; they are on disk when it returns.
+        """Store spans, what people wrote in rows, then the rows; they are on disk when it returns.
 
         One insert at a time, others wait. Raises `StoreUnavailable` when trying again later may help, `StoreError`
         when it will not; then the spans may be stored and the rows not, never a part of either (unless they span
         partitions: days for spans, months for rows).
         """
-        blocks = ([encode_spans(spans)] if spans else []) + ([encode_rows(rows, received_ns)] if rows else [])
+        blocks = [encode_spans(spans)] if spans else []
+        contents = encode_contents(rows)
+        blocks += [contents] if contents else []  # a call that is stored has its content
+        blocks += [encode_rows(rows, received_ns)] if rows else []
         with self._writing:
             writer = self._open_writer()
             for block in blocks:
@@ -161,6 +166,25 @@ class ChdbStore:
         times = [row.time_ns for row in rows]
         return self._find("llm_requests", encode_keys(rows), min(times), max(times))
 
+    def insert_parts(self, parts: Sequence[Part]) -> None:
+        """See `_base.Store.insert_parts`."""
+        blocks = encode_parts(parts)
+        with self._writing:
+            writer = self._open_writer()
+            for block in blocks:
+                with _translated(f"could not insert into {block.table}", with_message=False):
+                    self._send(writer, block)
+
+    def find_parts(self, parts: Sequence[Part]) -> set[PartKey]:
+        """See `_base.Store.find_parts`."""
+        found: set[PartKey] = set()
+        for table, of_table in by_table(parts).items():
+            statement, parameters = find_parts(table), times(table, of_table)
+            with self._writing, _translated(f"could not look into {table}"):
+                answer = self._with_spooled(self._open_writer(), encode_digests(of_table), statement, parameters)
+            found |= {part_key(table, row) for row in values.decode(answer)}
+        return found
+
     def save_snapshot(self, state: str, taken_ns: int) -> None:
         """See `_base.Store.save_snapshot`."""
         with self._writing, _translated("could not insert into metric_snapshots", with_message=False):
@@ -173,6 +197,11 @@ class ChdbStore:
             with self._writing, _translated("could not insert into cost_corrections", with_message=False):
                 self._send(self._open_writer(), corrected.encode_corrections(corrections, run, at_ns))
             self._finish_corrections()
+
+    def roll_up(self, since_ns: int, until_ns: int) -> int:
+        """See `_base.Store.roll_up`. Takes about a second for each million calls; corrections wait meanwhile."""
+        with self._correcting:
+            return rollups.fill_changed(self._roll_up, self.query, since_ns, until_ns)
 
     def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, object]]:
         """Rows of a SELECT, as dicts by column; `{name:Type}` in the SQL takes its value from `parameters`.
@@ -187,6 +216,7 @@ class ChdbStore:
 
     def close(self) -> None:
         """Release the store after what is running has ended; what was inserted stays. Idempotent."""
+        self._closing = True
         with self._correcting, self._writing:
             if self._closed:
                 return
@@ -207,10 +237,19 @@ class ChdbStore:
             corrected.apply(self._correct, self.query, run)
 
     def _correct(self, sql: str, parameters: Mapping[str, object]) -> None:
+        self._change(sql, parameters, "could not correct costs")
+
+    def _roll_up(self, sql: str, parameters: Mapping[str, object]) -> None:
+        if self._closing:
+            raise StoreUnavailable("The store is closing.")
+        self._change(sql, parameters, "could not sum calls up by the hour")
+
+    def _change(self, sql: str, parameters: Mapping[str, object], what: str) -> None:
+        """On the connection that changes what is stored; one at a time, under `_correcting`."""
         self._ensure_open()
         self._corrector = self._corrector or self._connect()
         texts = {name: values.parameter(value) for name, value in parameters.items()}
-        with _translated("could not correct costs"):
+        with _translated(what):
             self._corrector.query(sql, params=texts)
 
     def _send(self, writer: "Connection", block: Block) -> None:
@@ -222,7 +261,7 @@ class ChdbStore:
         times = {"first": str(first_ns), "last": str(last_ns)}
         with self._writing, _translated(f"could not look into {table}"):
             answer = self._with_spooled(self._open_writer(), keys, _FIND.format(table=table), times)
-        return {(str(row["TraceId"]), str(row["SpanId"])) for row in values.decode(answer)}
+        return {(str(row["Project"]), str(row["TraceId"]), str(row["SpanId"])) for row in values.decode(answer)}
 
     def _with_spooled(self, writer: "Connection", block: Block, statement: str, parameters: Mapping[str, str]) -> bytes:
         """Run a statement that reads `block` as the file `path` with `structure`."""
@@ -230,7 +269,7 @@ class ChdbStore:
         spool = self._path / _SPOOL
         spooled = {"path": values.parameter(str(spool)), "structure": values.parameter(structure)}
         try:
-            spool.write_bytes(block.data)
+            spool.write_bytes(block.data.join())
             answer: bytes = writer.query(statement, _FORMAT, params={**parameters, **spooled}).bytes()
         except OSError as error:
             raise StoreUnavailable(f"The store could not write {spool}: {error.strerror}.") from error
@@ -322,12 +361,8 @@ def _translated(what: str, *, with_message: bool = True) -> Iterator[None]:
 def _translate(what: str, message: str, *, with_message: bool) -> StoreError:
     code = int(match[1]) if (match := _CODE.search(message)) else None
     name = match[1] if (match := _NAME.search(message)) else "an error without a name"
-    text = f"The store {what}: {name}" + (f" (ClickHouse code {code})" if code is not None else "")
-    if with_message and (match := _MESSAGE.search(message)):
-        text += f": {match[1][:_MAX_MESSAGE]}"
-    if code in _RETRYABLE:
-        return StoreUnavailable(f"{text}. Trying again later may help.")
-    return StoreError(text)
+    words = match[1] if with_message and (match := _MESSAGE.search(message)) else ""
+    return store_error(what, code, name, words)
 
 
 def _opening_error(path: Path, message: str) -> StoreError:

@@ -3,6 +3,7 @@
     cost_corrections        what is changed, old and new; written and synced before any row changes
     cost_correction_values  the new values of one run, in memory, for the mutation to look up
     llm_requests            changed by a mutation: part by part, each whole or not at all
+    llm_requests_hourly     filled again for the hours concerned
     cost_correction_runs    the runs whose rows are changed
 
 A run on record that is not in `cost_correction_runs` was interrupted: its mutation is done (again) from the record. A
@@ -20,7 +21,7 @@ from operator import attrgetter
 from typing import Final, Protocol, TypeAlias, TypeVar
 
 from tokentrail.backend.correction import COST_FIELDS, Correction
-from tokentrail.backend.store import native
+from tokentrail.backend.store import native, rollups
 from tokentrail.backend.store.errors import StoreError
 from tokentrail.backend.store.native import Column, column
 from tokentrail.backend.store.rows import Block, column_name
@@ -42,7 +43,7 @@ _USD: Final = native.decimal(12)
 _MONEY_MAP: Final = native.mapping(native.STRING, _USD)
 _TEXTS: Final = native.array(native.STRING)
 
-_KEY: Final = "Timestamp, TraceId, SpanId"
+_KEY: Final = "Project, Timestamp, TraceId, SpanId"
 _VALUES: Final = tuple(map(column_name, COST_FIELDS))
 """The columns of `llm_requests` that a correction changes."""
 
@@ -81,7 +82,7 @@ FROM cost_corrections WHERE Run = {run:String} GROUP BY Run
 def encode_corrections(corrections: Sequence[Correction], run: str, at_ns: int) -> Block:
     """`corrections` for `cost_corrections`, as those of `run` made at `at_ns`."""
     columns: tuple[Column[Correction], ...] = (
-        column("CorrectedAt", native.NANOSECONDS, lambda each: at_ns),
+        column("CorrectedAt", native.MILLISECONDS, lambda each: at_ns // 1_000_000),
         column("Run", native.STRING, lambda each: run),
         *_COLUMNS,
     )
@@ -108,6 +109,7 @@ def apply(execute: Execute, query: Query, run: str) -> None:
         for part in query(_PARTITIONS, {"run": run}):
             bounds = {"month": part["Month"], "first": part["First"], "last": part["Last"]}
             execute(update, {"run": run, **bounds})
+        rollups.fill_corrected(execute, query, run)
         execute(_FINISH, {"run": run})
         execute("TRUNCATE TABLE cost_correction_values", {})
     except BaseException:
@@ -143,6 +145,7 @@ def _costs(which: str) -> tuple[Column[Correction], ...]:
 
 
 _COLUMNS: Final = (
+    column("Project", native.STRING, lambda each: each.old.project),
     column("Timestamp", native.NANOSECONDS, lambda each: each.old.time_ns),
     column("TraceId", native.STRING, lambda each: each.old.trace_id),
     column("SpanId", native.STRING, lambda each: each.old.span_id),

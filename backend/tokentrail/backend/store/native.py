@@ -44,12 +44,28 @@ def column(name: str, kind: Type[_Value], value: Callable[[_Record], _Value]) ->
     return Column(name, kind.name, lambda records: kind.encode([value(record) for record in records]))
 
 
-def encode_block(columns: Sequence[Column[_Record]], records: Sequence[_Record]) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A block whose columns are written, and not put together yet."""
+
+    rows: int
+    heads: tuple[bytes, ...]
+    """Name and type of each column."""
+    values: tuple[bytes, ...]
+    """Of each column, in the same order."""
+
+    def join(self, mark: bytes = b"") -> bytes:
+        """The block. Between head and values of each column stands `mark`, which the server's protocol has there."""
+        parts = [varint(len(self.heads)), varint(self.rows)]
+        for head, values in zip(self.heads, self.values, strict=True):
+            parts += (head, mark, values)
+        return b"".join(parts)
+
+
+def encode_block(columns: Sequence[Column[_Record]], records: Sequence[_Record]) -> Encoded:
     """One block with a row for each record."""
-    parts = [varint(len(columns)), varint(len(records))]
-    for each in columns:
-        parts += (_string(each.name), _string(each.type_name), each.encode(records))
-    return b"".join(parts)
+    heads = tuple(_string(each.name) + _string(each.type_name) for each in columns)
+    return Encoded(len(records), heads, tuple(each.encode(records) for each in columns))
 
 
 def varint(number: int) -> bytes:
@@ -121,15 +137,33 @@ def _ends(rows: Sequence[Sequence[object]] | Sequence[Mapping[_Key, _Value]]) ->
 
 
 _SHORT: Final = tuple(bytes((size,)) for size in range(128))
+
+
+def fixed_string(size: int) -> Type[bytes]:
+    """FixedString(size): each value must have that size."""
+    return Type(f"FixedString({size})", b"".join)
+
+
+def _floats(values: Sequence[float]) -> bytes:
+    return struct.pack(f"<{len(values)}d", *values)
+
+
 _int64: Final = _fixed("q")
 _uint64: Final = _fixed("Q")
 
 STRING: Final[Type[str]] = Type("String", _strings)
 BOOL: Final[Type[bool]] = Type("Bool", bytes)
+UINT8: Final[Type[int]] = Type("UInt8", _fixed("B"))
 UINT16: Final[Type[int]] = Type("UInt16", _fixed("H"))
 UINT32: Final[Type[int]] = Type("UInt32", _fixed("I"))
 UINT64: Final[Type[int]] = Type("UInt64", _uint64)
+INT32: Final[Type[int]] = Type("Int32", _fixed("i"))
+FLOAT64: Final[Type[float]] = Type("Float64", _floats)
+SECONDS: Final[Type[int]] = Type("DateTime", _fixed("I"))
+"""Seconds since the epoch."""
 NANOSECONDS: Final[Type[int]] = Type("DateTime64(9)", _int64)
 """Nanoseconds since the epoch."""
+MILLISECONDS: Final[Type[int]] = Type("DateTime64(3)", _int64)
+"""Milliseconds since the epoch."""
 MICROSECONDS: Final[Type[int]] = Type("DateTime64(6, 'UTC')", _int64)
 """Microseconds since the epoch."""

@@ -13,6 +13,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from operator import attrgetter
 from typing import Final, TypeVar
 
+from tokentrail.backend.access.caller import InProject
 from tokentrail.backend.row import Row
 from tokentrail.backend.span import Attributes, Event, Kind, Link, Span, StatusCode, Value
 from tokentrail.backend.store import native
@@ -28,6 +29,7 @@ _MAX_UINT64: Final = 2**64 - 1
 
 _Record = TypeVar("_Record")
 _Element = TypeVar("_Element")
+_Sent = TypeVar("_Sent", bound=InProject)
 
 _TEXTS: Final = native.array(native.STRING)
 _TEXT_MAP: Final = native.mapping(native.STRING, native.STRING)
@@ -53,7 +55,7 @@ class Block:
     columns: tuple[str, ...]
     types: tuple[str, ...]
     """Of the columns in `data`; the table may have others that hold the same."""
-    data: bytes
+    data: native.Encoded
     """In ClickHouse's Native format."""
 
 
@@ -71,9 +73,16 @@ def encode_rows(rows: Sequence[Row], received_ns: int = 0, instance: str = "") -
     return _block("llm_requests", (*ROW_COLUMNS, received, by), rows)
 
 
+def encode_contents(rows: Sequence[Row]) -> Block | None:
+    """What people wrote in `rows`, for `llm_contents`; `None` where they wrote nothing."""
+    written = [row for row in rows if row.input_messages or row.output_messages or row.system or row.tools]
+    return _block("llm_contents", CONTENT_COLUMNS, written) if written else None
+
+
 def encode_keys(items: Sequence[Span] | Sequence[Row]) -> Block:
     """The ids of spans or calls, to be looked for; no table has it."""
     keys: tuple[Column[Span | Row], ...] = (
+        project_column(),
         column("TraceId", native.STRING, lambda item: item.trace_id),
         column("SpanId", native.STRING, lambda item: item.span_id),
     )
@@ -88,6 +97,11 @@ def encode_snapshot(instance: str, taken_ns: int, state: str) -> Block:
         column("State", native.STRING, lambda text: text),
     )
     return _block("metric_snapshots", columns, [state])
+
+
+def project_column() -> Column[_Sent]:
+    """For every table of what senders send: the project of anything that `put_into_project` was called for."""
+    return column("Project", native.STRING, lambda item: item.project)
 
 
 def _block(table: str, columns: Sequence[Column[_Record]], records: Sequence[_Record]) -> Block:
@@ -172,6 +186,7 @@ def _span_columns(resources: Mapping[int, Mapping[str, str]]) -> tuple[Column[Sp
         column("Links.SpanId", _TEXTS, _of_links(lambda link: link.span_id)),
         column("Links.TraceState", _TEXTS, _of_links(lambda link: link.trace_state)),
         column("Links.Attributes", native.array(_TEXT_MAP), _of_links(lambda link: text_map(link.attributes))),
+        project_column(),
     )
 
 
@@ -246,6 +261,7 @@ ROW_COLUMNS: Final[tuple[Column[Row], ...]] = (
     *map(_count, ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")),
     *map(_count, ("cache_write_1h_tokens", "audio_input_tokens", "audio_output_tokens", "audio_cache_read_tokens")),
     *map(_count, ("image_input_tokens", "image_output_tokens")),
+    column("WebSearches", native.nullable(native.UINT32, 0), lambda row: _within(2**32 - 1, row.web_searches)),
     *map(_text, ("service_tier", "pricing_model")),
     column("CostUsd", native.nullable(_USD, Decimal()), _cost_usd),
     column("CostComponents", native.mapping(native.STRING, _USD), _components),
@@ -266,6 +282,13 @@ ROW_COLUMNS: Final[tuple[Column[Row], ...]] = (
     *map(_text, ("prompt_name", "prompt_version")),
     *map(_count, ("ratelimit_limit_requests", "ratelimit_remaining_requests")),
     *map(_count, ("ratelimit_limit_tokens", "ratelimit_remaining_tokens")),
-    *map(_text, ("input_messages", "output_messages", "system", "tools")),
+    _text("source"),
+    project_column(),
 )
-"""Columns of `llm_requests` in the order of the table."""
+"""Columns of `llm_requests`, as they are filled from a row."""
+CONTENT_COLUMNS: Final[tuple[Column[Row], ...]] = (
+    column("Timestamp", native.NANOSECONDS, lambda row: _time(row.time_ns)),
+    *map(_text, ("trace_id", "span_id", "input_messages", "output_messages", "system", "tools")),
+    project_column(),
+)
+"""Columns of `llm_contents`."""

@@ -5,7 +5,7 @@ row. Numbers are read by their type, so that decimals stay exact and big integer
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -54,12 +54,15 @@ def _clean(text: str) -> str:
 def decode(answer: bytes) -> list[dict[str, object]]:
     """The rows of an answer, as dicts by column."""
     lines = answer.decode("utf-8", "replace").split("\n")
-    names, types = json.loads(lines[0]), json.loads(lines[1])
+    return decode_rows(json.loads(lines[0]), json.loads(lines[1]), filter(None, lines[2:]))
+
+
+def decode_rows(names: Sequence[str], types: Sequence[str], lines: Iterable[str]) -> list[dict[str, object]]:
+    """The rows of an answer whose columns have these names and types; each line is one row, a JSON array."""
     converts = [_converter(kind) for kind in types]
     return [
         {name: convert(value) for name, convert, value in zip(names, converts, _load(line), strict=True)}
-        for line in lines[2:]
-        if line
+        for line in lines
     ]
 
 

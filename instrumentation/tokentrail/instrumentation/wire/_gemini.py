@@ -44,6 +44,8 @@ _TRAFFIC: Final[Mapping[object, str]] = {
     "ON_DEMAND_OFFPEAK": "offpeak",
 }
 """Vertex AI's traffic types, in the words that the Gemini API has for its service tiers where it has some."""
+_BILLED_BY_PROMPT: Final = re.compile(r"gemini-(?:[a-z]+-)*[12](?:[.-]|$)")
+"""Models up to Gemini 2.5, whose searches are billed as one, however many a prompt takes."""
 _TRAFFIC_UNKNOWN: Final = "TRAFFIC_TYPE_UNSPECIFIED"
 _CAPITAL: Final = re.compile(r"(?<!^)(?=[A-Z])")
 
@@ -242,6 +244,17 @@ def read_usage(usage: Json) -> Usage:
         image_input_tokens=inputs.get("image"),
         image_output_tokens=outputs.get("image"),
     )
+
+
+def billed_searches(model: str, queries: int, *, is_grounded: bool = True) -> int:
+    """The searches that are billed for as many `queries`, those that are empty or were made before left out.
+
+    Since Gemini 3 each query is; up to 2.5 it is the prompt, where it found something (https://ai.google.dev/gemini-api/
+    docs/google-search and https://cloud.google.com/vertex-ai/generative-ai/pricing, read 2026-11-21).
+    """
+    if _BILLED_BY_PROMPT.search(model):
+        return min(queries, 1) if is_grounded else 0
+    return queries
 
 
 def read_tier(usage: Json) -> str:

@@ -8,7 +8,8 @@ Deviations read here, as of 2026-11: cached tokens as `prompt_cache_hit_tokens` 
 (Together, Moonshot); tokens of Anthropic's cache as `cache_read_input_tokens` and `cache_creation_input_tokens`, inside
 the prompt (LiteLLM) or beside it (Portkey: src/providers/anthropic/chatComplete.ts); output totals that leave reasoning
 out (xAI); counts in `timings` (llama.cpp); a cost in `usage.cost` (OpenRouter a number, Perplexity an object), or in
-`usage.cost_in_usd_ticks` (xAI: https://docs.x.ai/developers/cost-tracking).
+`usage.cost_in_usd_ticks` (xAI: https://docs.x.ai/developers/cost-tracking); web searches in `num_search_queries`
+(Perplexity), `server_side_tool_usage_details` (xAI) or `server_tool_use` (OpenRouter).
 """
 
 from collections.abc import Sequence
@@ -77,7 +78,20 @@ def read_usage(usage: Json) -> Usage:
         audio_output_tokens=count(output_details.get("audio_tokens")),
         image_input_tokens=count(details.get("image_tokens")),
         image_output_tokens=count(output_details.get("image_tokens")),
+        web_searches=count(told_searches(usage)),
     )
+
+
+def told_searches(usage: Json) -> object:
+    """The number of web searches in `usage` as it is told, or `None`."""
+    for value in (
+        usage.get("num_search_queries"),
+        mapping(usage.get("server_side_tool_usage_details")).get("web_search_calls"),
+        mapping(usage.get("server_tool_use")).get("web_search_requests"),
+    ):
+        if value is not None:
+            return value
+    return None
 
 
 def read_timings(timings: Json) -> Usage:

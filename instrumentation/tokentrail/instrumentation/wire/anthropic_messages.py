@@ -242,6 +242,8 @@ def _to_usage(usage: Json) -> Usage:
         cache_write_tokens=cache_write,
         cache_write_1h_tokens=count(lifetimes.get("ephemeral_1h_input_tokens")),
         reasoning_tokens=count(mapping(usage.get("output_tokens_details")).get("thinking_tokens")),
+        # Those that failed are not in it, and not billed.
+        web_searches=count(mapping(usage.get("server_tool_use")).get("web_search_requests")),
     )
 
 

@@ -2,6 +2,7 @@
 
     request   {"contents": [content], "systemInstruction", "tools", "generationConfig", ...}   the model is in the path
     response  {"candidates": [{"content", "finishReason", "index"}], "usageMetadata", "modelVersion", "responseId"}
+    searched  {"candidates": [{"groundingMetadata": {"webSearchQueries": [text], "groundingChunks": [...]}}], ...}
     blocked   {"promptFeedback": {"blockReason"}, "usageMetadata", ...}
     stream    the same, as server-sent events with `alt=sse`, otherwise as the elements of one JSON array
     error     {"error": {"code": 400, "message", "status": "INVALID_ARGUMENT"}}
@@ -12,7 +13,7 @@ Every event repeats the usage as it is by then. Nothing marks the end of a strea
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from tokentrail.instrumentation import content
@@ -28,6 +29,7 @@ from tokentrail.instrumentation.wire._base import (
 )
 from tokentrail.instrumentation.wire._errors import read_error
 from tokentrail.instrumentation.wire._gemini import (
+    billed_searches,
     get,
     read_message,
     read_part,
@@ -39,6 +41,7 @@ from tokentrail.instrumentation.wire._gemini import (
 )
 from tokentrail.instrumentation.wire._json import Json, index, integer, mapping, parse, sequence, text
 from tokentrail.semconv import finish, genai
+from tokentrail.semconv.usage import Usage
 
 _OWNERS: Final = ("models", "tunedModels", "endpoints", "agents")
 """What may stand before the name of a model in the path. Tuned models of Vertex AI are called by their endpoint."""
@@ -55,8 +58,10 @@ _VERTEX_REASONS: Final = (
 )
 """Those of Vertex AI, whose numbers differ from the sixth on."""
 _UNSPECIFIED: Final = "FINISH_REASON_UNSPECIFIED"
-_TELLING: Final = re.compile(rb'"(?:finish|error"|prompt_?[Ff]eedback|index"\s*:\s*[1-9])')
-"""In an event that brings more than output: an end, an error, or a further candidate."""
+_TELLING: Final = re.compile(rb'"(?:finish|error"|prompt_?[Ff]eedback|grounding|index"\s*:\s*[1-9])')
+"""In an event that brings more than output: an end, an error, what was searched for, or a further candidate."""
+_QUERIES: Final = ("webSearchQueries", "imageSearchQueries")
+"""What was searched for on the web. Queries of other tools (maps, one's own documents) have prices of their own."""
 
 
 class GeminiGenerateContent:
@@ -181,6 +186,8 @@ class GenerateContentReader:
         self._latest: bytes = b""
         """An event that was not looked into, for it says no more than the usage so far; the next replaces it."""
         self._candidates: dict[int, _Candidate] = {}
+        self._queries: set[str] = set()
+        self._is_grounded = False
         self._has_output = False
         self._blocked = False
         self._error: ProviderError | None = None
@@ -213,7 +220,7 @@ class GenerateContentReader:
             id=self._id,
             model=self._model,
             finish_reasons=self._finish_reasons(),
-            usage=read_usage(self._usage),
+            usage=self._count_usage(),
             service_tier=tier,
             attributes=attributes,
             error=self._error,
@@ -241,6 +248,13 @@ class GenerateContentReader:
         self._has_output = self._has_output or carries_output
         return carries_output
 
+    def _count_usage(self) -> Usage:
+        usage = read_usage(self._usage)
+        if not self._queries:
+            return usage
+        searches = billed_searches(self._model, len(self._queries), is_grounded=self._is_grounded)
+        return replace(usage, web_searches=searches)
+
     def _read_usage(self, usage: Json) -> None:
         self._tier = read_tier(usage) or self._tier
         # The last usage holds all counts as they are by then. Vertex AI sends one without any with most events.
@@ -254,6 +268,10 @@ class GenerateContentReader:
             reason = reasons[position] if 0 <= position < len(reasons) else str(position)
         if (word := text(reason)) and word != _UNSPECIFIED:
             candidate.reason = finish.canonical(word)
+        if grounding := mapping(item.get("groundingMetadata")):
+            asked = (query for name in _QUERIES for query in sequence(grounding.get(name)))
+            self._queries.update(query for query in asked if isinstance(query, str) and query)
+            self._is_grounded = self._is_grounded or bool(grounding.get("groundingChunks"))
         if self._keep_content:
             for part in sequence(mapping(item.get("content")).get("parts")):
                 candidate.add(mapping(part))

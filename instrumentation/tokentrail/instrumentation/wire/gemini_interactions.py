@@ -28,10 +28,16 @@ from tokentrail.instrumentation.wire._base import (
     Route,
 )
 from tokentrail.instrumentation.wire._errors import read_error
-from tokentrail.instrumentation.wire._gemini import modality_of, output_type, read_settings, sum_by_modality
+from tokentrail.instrumentation.wire._gemini import (
+    billed_searches,
+    modality_of,
+    output_type,
+    read_settings,
+    sum_by_modality,
+)
 from tokentrail.instrumentation.wire._json import Json, count, index, mapping, parse, sequence, text, total_count
 from tokentrail.semconv import finish, genai
-from tokentrail.semconv.usage import Usage
+from tokentrail.semconv.usage import NOT_A_COUNT, Usage
 
 _REASONS: Final = {
     "completed": finish.STOP,
@@ -135,13 +141,14 @@ class InteractionsReader:
         """What has arrived so far."""
         tier = text(self._interaction.get("service_tier"))
         attributes: dict[str, AttributeValue] = {genai.RESPONSE_SERVICE_TIER: tier} if tier else {}
+        model = text(self._interaction.get("model"))
         status = text(self._interaction.get("status"))
         reason = _REASONS.get(status, status)
         return Response(
             id=text(self._interaction.get("id")),
-            model=text(self._interaction.get("model")),
+            model=model,
             finish_reasons=[reason] if reason else (),
-            usage=_to_usage(self._usage),
+            usage=_to_usage(self._usage, model),
             service_tier=tier,
             attributes=attributes,
             error=self._error,
@@ -213,7 +220,7 @@ def _news(events: Iterable[bytes]) -> list[bytes]:
     return [event for event in events if not event.startswith(_DELTA_BEGINS) or b'"usage"' in event]
 
 
-def _to_usage(usage: Json) -> Usage:
+def _to_usage(usage: Json, model: str) -> Usage:
     """Inclusive totals: what tools put into the prompt, and thoughts, are counted apart."""
     thoughts = count(usage.get("total_thought_tokens"))
     inputs = _by_modality(usage, "input_tokens_by_modality", "tool_use_tokens_by_modality")
@@ -228,7 +235,15 @@ def _to_usage(usage: Json) -> Usage:
         audio_cache_read_tokens=_by_modality(usage, "cached_tokens_by_modality").get("audio"),
         image_input_tokens=inputs.get("image"),
         image_output_tokens=outputs.get("image"),
+        web_searches=_count_searches(usage, model),
     )
+
+
+def _count_searches(usage: Json, model: str) -> int | None:
+    """The billed searches of Google's web; tools for maps and documents have prices of their own."""
+    tools = map(mapping, sequence(usage.get("grounding_tool_count")))
+    told = total_count(*(count(tool.get("count")) for tool in tools if tool.get("type") == "google_search"))
+    return told if told is None or told == NOT_A_COUNT else billed_searches(model, told)
 
 
 def _by_modality(usage: Json, *names: str) -> dict[str, int]:

@@ -13,7 +13,7 @@ What those tools brought (`connector_tokens`) is counted beside the prompt, and 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from tokentrail.instrumentation import content
@@ -203,6 +203,10 @@ class ConversationsReader:
 
 
 def _to_usage(usage: Json) -> Usage:
+    return replace(_tokens(usage), web_searches=count(mapping(usage.get("connectors")).get("web_search")))
+
+
+def _tokens(usage: Json) -> Usage:
     prompt, completion = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
     connectors = count(usage.get("connector_tokens"))
     if prompt is None or connectors is None:

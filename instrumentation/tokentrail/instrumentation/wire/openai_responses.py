@@ -9,6 +9,11 @@
 
 The closing event repeats the whole response, so deltas are assembled only for a stream that is cut off. OpenRouter and
 xAI tell in the usage what the call cost.
+
+Of the web tool's calls, searches are billed; opening a page, or looking for something in it, is not. How many stands
+beside the usage, `"tool_usage": {"web_search": {"num_requests"}}`, which may be left out: then it is what the output
+shows (https://developers.openai.com/api/docs/guides/tools-web-search; `openai` 3.x, types/responses/response.py; both
+read 2026-11-21).
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,8 +31,17 @@ from tokentrail.instrumentation.wire._base import (
     Route,
 )
 from tokentrail.instrumentation.wire._errors import read_error
-from tokentrail.instrumentation.wire._json import Json, count, index, mapping, parse, sequence, text
-from tokentrail.instrumentation.wire._openai import read_reported_usd
+from tokentrail.instrumentation.wire._json import (
+    Json,
+    count,
+    first_count,
+    index,
+    mapping,
+    parse,
+    sequence,
+    text,
+)
+from tokentrail.instrumentation.wire._openai import read_reported_usd, told_searches
 from tokentrail.instrumentation.wire._settings import read_settings
 from tokentrail.semconv import finish, genai
 from tokentrail.semconv.usage import Usage
@@ -140,7 +154,7 @@ class ResponsesReader:
             id=text(response.get("id")),
             model=text(response.get("model")),
             finish_reasons=[reason] if reason else (),
-            usage=_read_usage(mapping(response.get("usage"))),
+            usage=_read_usage(response),
             service_tier=tier,
             attributes=attributes,
             error=self._error,
@@ -179,7 +193,8 @@ def _news(events: Iterable[bytes]) -> list[bytes]:
     return [event for event in events if b".delta\n" not in event[:96] or not event.startswith(b"event: response.")]
 
 
-def _read_usage(usage: Json) -> Usage:
+def _read_usage(response: Json) -> Usage:
+    usage = mapping(response.get("usage"))
     details = mapping(usage.get("input_tokens_details"))
     cache_write = count(details.get("cache_write_tokens"))
     return Usage(
@@ -188,6 +203,24 @@ def _read_usage(usage: Json) -> Usage:
         cache_read_tokens=count(details.get("cached_tokens")),
         cache_write_tokens=cache_write,
         reasoning_tokens=count(mapping(usage.get("output_tokens_details")).get("reasoning_tokens")),
+        web_searches=_count_searches(response, usage),
+    )
+
+
+def _count_searches(response: Json, usage: Json) -> int | None:
+    told = first_count(
+        mapping(mapping(response.get("tool_usage")).get("web_search")).get("num_requests"), told_searches(usage)
+    )
+    if told is not None:
+        return told
+    # One that failed found nothing; the older form of the tool tells no action.
+    return (
+        sum(
+            text(mapping(item.get("action")).get("type")) in ("", "search") and item.get("status") != "failed"
+            for item in map(mapping, sequence(response.get("output")))
+            if item.get("type") == "web_search_call"
+        )
+        or None
     )
 
 

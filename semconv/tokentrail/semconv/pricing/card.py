@@ -66,6 +66,7 @@ Rate: TypeAlias = Literal[
     "audio_output",
     "image_output",
     "request",
+    "web_search",
 ]
 """What a price list may name a price for."""
 
@@ -79,7 +80,7 @@ BASE: Final = -1
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """USD per token (and per request), every fallback settled: what has no own price has that of its nearest whole."""
+    """USD per token (request, search), every fallback settled: what has no own price has that of its nearest whole."""
 
     input: Decimal
     output: Decimal
@@ -94,6 +95,8 @@ class Rates:
     audio_output: Decimal
     image_output: Decimal
     request: Decimal
+    web_search: Decimal | None = None
+    """`None` where the list has no such price: there is no whole that it could follow."""
 
     @classmethod
     def of(cls, listed: Mapping[Rate, Decimal]) -> "Rates":
@@ -119,6 +122,7 @@ class Rates:
             audio_output=listed.get("audio_output", output),
             image_output=listed.get("image_output", output),
             request=listed.get("request", ZERO),
+            web_search=listed.get("web_search"),
         )
 
 

@@ -2,7 +2,7 @@
 
     input        uncached input, by modality          output      output less reasoning, by modality
     cache_read   input that came from the cache       reasoning   the reasoning in the output
-    cache_write  input that went into the cache       requests    the price of the request itself
+    cache_write  input that went into the cache       requests    the request itself, and its web searches
 
 The usage must be consistent (`Usage.problem() is None`).
 """
@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from tokentrail.semconv.pricing.card import RateCard, Rates
 from tokentrail.semconv.pricing.money import EXACT, ZERO
+from tokentrail.semconv.pricing.names import WEB_SEARCH_NOT_PRICED
 from tokentrail.semconv.usage import Usage
 
 TTL_5M_ASSUMED: Final = "ttl_5m_assumed"
@@ -58,8 +59,8 @@ def charge(card: RateCard, usage: Usage) -> Charge:
         components["input"], components["cache_read"] = _mixed_input(rates, usage, uncached, read)
     if usage.audio_output_tokens or usage.image_output_tokens:
         components["output"], components["reasoning"] = _mixed_output(rates, usage, plain, reasoning)
-    if rates.request:
-        components["requests"] = rates.request
+    if rates.request or usage.web_searches:
+        components["requests"] = _requests(rates, usage.web_searches or 0)
     total = ZERO
     kept: dict[str, Decimal] = {}
     for name, usd in components.items():
@@ -73,6 +74,10 @@ def _writes(rates: Rates, write: int, one_hour: int | None) -> Decimal:
     if not one_hour:
         return _multiply(rates.cache_write, write)
     return _add(_multiply(rates.cache_write, write - one_hour), _multiply(rates.cache_write_1h, one_hour))
+
+
+def _requests(rates: Rates, searches: int) -> Decimal:
+    return _add(rates.request, _multiply(rates.web_search or ZERO, searches))
 
 
 def _mixed_input(rates: Rates, usage: Usage, uncached: int, read: int) -> tuple[Decimal, Decimal]:
@@ -141,7 +146,9 @@ def _sum(*parts: tuple[Decimal, int]) -> Decimal:
 
 def _assumptions(card: RateCard, rates: Rates, usage: Usage) -> tuple[str, ...]:
     """What had to be assumed about this usage, and made a difference to its price."""
-    if not (usage.cache_write_tokens or usage.cache_read_tokens) and (card.prices_output or not usage.output_tokens):
+    if not (usage.cache_write_tokens or usage.cache_read_tokens or usage.web_searches) and (
+        card.prices_output or not usage.output_tokens
+    ):
         return ()
     made: list[str] = []
     if usage.cache_write_tokens and usage.cache_write_1h_tokens is None and rates.cache_write_1h != rates.cache_write:
@@ -150,6 +157,10 @@ def _assumptions(card: RateCard, rates: Rates, usage: Usage) -> tuple[str, ...]:
         made.append(CACHED_TEXT_ASSUMED)
     if usage.output_tokens and not card.prices_output:
         made.append(OUTPUT_NOT_PRICED)
+    # A price of each request is that of searching, where a list has it (Perplexity's Sonar).
+    unpriced = usage.web_searches and rates.web_search is None and not rates.request
+    if unpriced and WEB_SEARCH_NOT_PRICED not in card.assumptions:
+        made.append(WEB_SEARCH_NOT_PRICED)
     return tuple(made)
 
 

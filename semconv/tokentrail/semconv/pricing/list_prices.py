@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from tokentrail.semconv.pricing import names
 from tokentrail.semconv.pricing._base import Lookup, Others
 from tokentrail.semconv.pricing.card import BASE, Rate, RateCard, Reason, Source, Steps, Unpriced, bands_of
-from tokentrail.semconv.pricing.money import per_request, per_token
+from tokentrail.semconv.pricing.money import per_thousand, per_token
 from tokentrail.semconv.pricing.peak_hours import listed_at
 from tokentrail.semconv.pricing.region import REGION_ASSUMED, is_assumed
 from tokentrail.semconv.pricing.tier import STANDARD_TIER, TIER_NOT_PRICED, is_standard
@@ -38,8 +38,9 @@ _RATES: Final[Mapping[str, Rate]] = {
     "output_audio_mtok": "audio_output",
     "output_image_mtok": "image_output",
     "requests_kcount": "request",
+    "web_searches_kcount": "web_search",
 }
-"""Our rates by genai-prices' keys. Its other units (searches, seconds, pages, video) are in no usage we read."""
+"""Our rates by genai-prices' keys. Its other units (file searches, seconds, pages, video) are in no usage we read."""
 
 
 class ListPrices:
@@ -149,13 +150,13 @@ def _context(service_tier: str) -> dict[str, str]:
 
 
 def _listed(prices: "ModelPrice") -> dict[Rate, Steps]:
-    """The prices that concern us, per token or request. Raises `ValueError` on a price that is none."""
+    """The prices that concern us, per token, request or search. Raises `ValueError` on a price that is none."""
     listed: dict[Rate, Steps] = {}
     for key, rate in _RATES.items():
         price: Decimal | TieredPrices | None = getattr(prices, key)
         if price is None:
             continue
-        unit = per_request if rate == "request" else per_token
+        unit = per_thousand if rate in ("request", "web_search") else per_token
         steps = [
             (BASE, getattr(price, "base", price)),
             *((tier.start, tier.price) for tier in getattr(price, "tiers", ())),

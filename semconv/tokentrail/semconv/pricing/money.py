@@ -28,8 +28,8 @@ def per_token(usd_per_million: Decimal) -> Decimal:
     return EXACT.multiply(_checked(usd_per_million), Decimal("1e-6"))
 
 
-def per_request(usd_per_thousand: Decimal) -> Decimal:
-    """A price in USD per thousand requests as USD per request. Raises `ValueError` as `per_token` does."""
+def per_thousand(usd_per_thousand: Decimal) -> Decimal:
+    """A price in USD per thousand requests or searches as USD for each. Raises `ValueError` as `per_token` does."""
     return EXACT.multiply(_checked(usd_per_thousand), Decimal("1e-3"))
 
 

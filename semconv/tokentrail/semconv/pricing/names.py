@@ -17,7 +17,7 @@ FINE_TUNE_AT_BASE_PRICE: Final = "fine_tune_at_base_price"
 SNAPSHOT_AT_MODEL_PRICE: Final = "snapshot_at_model_price"
 """Assumption: the list does not know this dated (or `-latest`) version, the model's own price is taken."""
 WEB_SEARCH_NOT_PRICED: Final = "web_search_not_priced"
-"""Assumption: the tokens are priced, the searches of an `:online` model are not."""
+"""Assumption: the tokens are priced, web searches (those that are told, or of an `:online` model) are not."""
 
 _LISTS: Final[dict[str, tuple[str, ...]]] = {
     providers.OPENAI: ("openai",),

@@ -6,6 +6,7 @@
       { provider = "ollama", model = "*", free = true },
       { provider = "azure.ai.openai", model = "team-a-chat", alias = "azure/gpt-4o-2024-08-06" },
       { provider = "anthropic", model = "*", multiplier = "0.85", from = 2026-10-01 },
+      { provider = "openai", model = "*", web_search = "0.008" },                         USD for each
     ]
 
 The format is described in `docs/cost.md`.
@@ -22,7 +23,7 @@ from typing import Final, get_args
 from tokentrail.semconv import providers
 from tokentrail.semconv.pricing.card import BASE, Rate, Rates, Source, Steps, bands_of
 from tokentrail.semconv.pricing.money import ZERO, per_token
-from tokentrail.semconv.pricing.tables.table import Alias, Entry, Table
+from tokentrail.semconv.pricing.tables.table import Alias, Entry, SearchPrice, Table
 from tokentrail.semconv.pricing.tables.toml_lines import Lines
 
 MAX_BYTES: Final = 1024 * 1024
@@ -43,7 +44,11 @@ _ACTIONS: Final = ("free", "alias", "multiplier")
 _KEYS: Final = frozenset(
     {*_RATES, *_PATTERNS, *_ACTIONS, "tier", "region", "from", "until", "tiers", "note", "evidence"}
 )
-_TIER_KEYS: Final = (_RATES - {"request"}) | {"above"}
+_EACH: Final = frozenset({"request", "web_search"})
+"""Prices of one, not of a million tokens; the size of a call does not matter to them."""
+_TIER_KEYS: Final = (_RATES - _EACH) | {"above"}
+
+_Action = tuple[tuple[int, Rates], ...] | Alias | SearchPrice | Decimal
 
 Problem = tuple[int, str]
 """A line, from 1 (0 for the file as a whole), and what is wrong there."""
@@ -164,7 +169,7 @@ def _entry(raw: Mapping[str, object], line: int) -> Entry:
     )
 
 
-def _action(raw: Mapping[str, object]) -> tuple[tuple[int, Rates], ...] | Alias | Decimal:
+def _action(raw: Mapping[str, object]) -> _Action:
     """What the entry does: exactly one thing."""
     chosen = [key for key in _ACTIONS if key in raw]
     prices = sorted(raw.keys() & (_RATES | {"tiers"}))
@@ -175,6 +180,8 @@ def _action(raw: Mapping[str, object]) -> tuple[tuple[int, Rates], ...] | Alias 
             chosen[-1],
             f"an entry has either prices, free, alias or multiplier, this one has {', '.join(chosen + prices)}",
         )
+    if prices == ["web_search"]:
+        return SearchPrice(_decimal(raw, "web_search", MAX_PRICE))
     if prices:
         return _bands(raw)
     return _WAYS[chosen[0]](raw)
@@ -183,7 +190,7 @@ def _action(raw: Mapping[str, object]) -> tuple[tuple[int, Rates], ...] | Alias 
 def _free(raw: Mapping[str, object]) -> tuple[tuple[int, Rates], ...]:
     if raw["free"] is not True:
         raise _WrongError("free", f"free is {raw['free']!r}: expected true, or no such key")
-    return bands_of({"input": ((BASE, ZERO),), "output": ((BASE, ZERO),)})
+    return bands_of({"input": ((BASE, ZERO),), "output": ((BASE, ZERO),), "web_search": ((BASE, ZERO),)})
 
 
 def _alias(raw: Mapping[str, object]) -> Alias:
@@ -197,7 +204,7 @@ def _factor(raw: Mapping[str, object]) -> Decimal:
     return _decimal(raw, "multiplier", MAX_FACTOR)
 
 
-_WAYS: Final[Mapping[str, Callable[[Mapping[str, object]], tuple[tuple[int, Rates], ...] | Alias | Decimal]]] = {
+_WAYS: Final[Mapping[str, Callable[[Mapping[str, object]], _Action]]] = {
     "free": _free,
     "alias": _alias,
     "multiplier": _factor,
@@ -211,7 +218,7 @@ def _bands(raw: Mapping[str, object]) -> tuple[tuple[int, Rates], ...]:
     listed: dict[Rate, list[tuple[int, Decimal]]] = {"input": [(BASE, ZERO)]}
     for rate in _rates(raw):
         amount = _decimal(raw, rate, MAX_PRICE)
-        listed[rate] = [(BASE, amount if rate == "request" else per_token(amount))]
+        listed[rate] = [(BASE, amount if rate in _EACH else per_token(amount))]
     last = BASE
     tiers = raw.get("tiers", [])
     if not isinstance(tiers, list):

@@ -28,13 +28,22 @@ class Alias:
 
 
 @dataclass(frozen=True, slots=True)
+class SearchPrice:
+    """The call is priced as the entries below and the lists say, but for web searches."""
+
+    usd: Decimal
+    """For each."""
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One line of a table. Patterns are in lower case and match everything where they are empty."""
 
     name: str
     """As provenance tells it: `<provider, server or *>/<model pattern>`."""
-    action: tuple[tuple[int, Rates], ...] | Alias | Decimal
-    """Prices in bands (`RateCard.bands`), another model, or a factor on what the following entries and lists say."""
+    action: tuple[tuple[int, Rates], ...] | Alias | SearchPrice | Decimal
+    """Prices in bands (`RateCard.bands`), another model, a price of web searches on top of what the following entries
+    and lists say, or a factor on that."""
     server: str = ""
     provider: str = ""
     model: str = ""
@@ -90,6 +99,14 @@ class Table:
                     # Where it is served does not matter any more: who wrote the entry knows what it costs.
                     renamed = replace(lookup, provider=provider, models=(model,), server_address="")
                     return self._with_version(_located(self._rest(renamed, others, index + 1)))
+                case SearchPrice(usd):
+                    own = self._find(lookup, models, others, index + 1)
+                    if isinstance(own, RateCard):
+                        return self._with_searches(own, usd)
+                    answer = others(lookup)
+                    with_searches = self._with_searches(answer, usd)
+                    # A price that the lists have, too, is not for this one to tell.
+                    return None if with_searches is answer else with_searches
                 case Decimal() as factor:
                     answer = self._rest(lookup, others, index + 1)
                     return self._times(_located(answer) if entry.server or entry.region else answer, factor)
@@ -127,6 +144,13 @@ class Table:
         scaled = replace(answer, bands=bands, source=self.source, entry=f"{answer.entry} x {factor}")
         return self._with_version(scaled)
 
+    def _with_searches(self, answer: RateCard | Unpriced, usd: Decimal) -> RateCard | Unpriced:
+        """`answer` with that price of a web search; it stays the answer of its list, which has the tokens."""
+        if isinstance(answer, Unpriced) or all(rates.web_search == usd for _, rates in answer.bands):
+            return answer
+        bands = tuple((start, replace(rates, web_search=usd)) for start, rates in answer.bands)
+        return self._with_version(replace(answer, bands=bands))
+
     def _with_version(self, answer: RateCard | Unpriced) -> RateCard | Unpriced:
         """`answer` as one that this table had a part in."""
         if isinstance(answer, Unpriced) or answer.version == self.version:
@@ -138,7 +162,8 @@ _RATES: Final = tuple(Rates.__slots__)
 
 
 def _scaled(rates: Rates, factor: Decimal) -> Rates:
-    return Rates(**{rate: EXACT.multiply(getattr(rates, rate), factor) for rate in _RATES})
+    scaled = {rate: EXACT.multiply(usd, factor) for rate in _RATES if (usd := getattr(rates, rate)) is not None}
+    return Rates(**scaled)
 
 
 def _located(answer: RateCard | Unpriced) -> RateCard | Unpriced:

@@ -1,0 +1,215 @@
+"""Calls that log records tell: counted where no span tells them, and never twice, in whatever order they come."""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support import otlp, otlp_records
+from support.backend_process import BackendProcess, http_request
+from support.recorded_logs import recorded
+
+WAIT_S = 2
+CLAUDE = "claude_code/anthropic-ai-claude-code-2.1.329_messages_stream"
+CLAUDE_TOOL = "claude_code/anthropic-ai-claude-code-2.1.329_tool"
+CODEX = "codex/openai-codex-0.169.0_responses_stream"
+GEMINI = "gemini_cli/google-gemini-cli-0.61.0_generate_stream"
+CHAT_EVENTS = "otel_genai/openai-v2-2.3b0_openai-2.54.0_chat"
+DETAILS = "gen_ai.client.inference.operation.details"
+
+
+@pytest.fixture(scope="module")
+def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackendProcess]:
+    environment = {"TOKENTRAIL_EVENT_WAIT_S": str(WAIT_S)}
+    with BackendProcess(tmp_path_factory.mktemp("events") / "data", environment) as process:
+        yield process
+        assert process.terminate() == 0
+
+
+def send(backend: BackendProcess, signal: str, body: bytes, content_type: str = "application/json") -> None:
+    answer = http_request(f"{backend.http}/v1/{signal}", body, {"content-type": content_type})
+    assert (answer.status, answer.body in (b"", b"{}")) == (200, True), answer
+
+
+def calls(backend: BackendProcess, session: str) -> list[dict[str, Any]]:
+    return [row for row in backend.requests() if row["session_id"] == session]
+
+
+def decided() -> None:
+    """Events that have come are counted by now, or never will be."""
+    time.sleep(WAIT_S + 3)  # of which one is enough on a machine that has nothing else to do
+
+
+def new_session() -> str:
+    return f"s-{os.urandom(4).hex()}"
+
+
+# (fixture, calls that its events tell, their tokens, calls that its spans tell); by hand, of the recordings.
+AGENTS = [
+    pytest.param(CLAUDE, [(1300, 80)], 1, id="claude code"),
+    pytest.param(CLAUDE_TOOL, [(1300, 80), (1300, 80)], 2, id="claude code with a tool"),
+    pytest.param(CODEX, [(1200, 80)], 1, id="codex"),
+    pytest.param(GEMINI, [(1200, 80)], 1, id="gemini cli"),
+]
+
+
+def told(rows: list[dict[str, Any]]) -> list[tuple[int, int]]:
+    return [(row["input_tokens"], row["output_tokens"]) for row in rows]
+
+
+@pytest.mark.parametrize(("fixture", "tokens", "spans"), AGENTS)
+def test_events_of_a_coding_agent_without_spans_are_calls(
+    backend: BackendProcess, fixture: str, tokens: list[tuple[int, int]], spans: int
+) -> None:
+    session = new_session()
+
+    send(backend, "logs", recorded(fixture, ".logs.json", session=session))
+
+    assert calls(backend, session) == [], "spans may come yet"
+    decided()
+    rows = calls(backend, session)
+    assert told(rows) == tokens
+    assert {row["source"] for row in rows} == {"event"}
+    assert len({row["span_id"] for row in rows}) == len(rows)
+    assert all(row["cost_usd"] > 0 for row in rows)
+
+
+@pytest.mark.parametrize("order", ["events first", "spans first"])
+@pytest.mark.parametrize(("fixture", "tokens", "spans"), AGENTS)
+def test_events_and_spans_of_the_same_calls_count_once(
+    backend: BackendProcess, fixture: str, tokens: list[tuple[int, int]], spans: int, order: str
+) -> None:
+    session = new_session()
+    requests = [("logs", ".logs.json"), ("traces", ".json")]
+
+    for signal, suffix in requests if order == "events first" else reversed(requests):
+        send(backend, signal, recorded(fixture, suffix, session=session))
+
+    decided()
+    rows = calls(backend, session)
+    assert (len(rows), {row["source"] for row in rows}) == (spans, {""})
+
+
+def test_spans_that_come_after_their_events_were_counted_make_no_rows_but_are_stored(backend: BackendProcess) -> None:
+    session, at_ns = new_session(), time.time_ns()
+    send(backend, "logs", recorded(CLAUDE, ".logs.json", at_ns, session))
+    decided()
+
+    send(backend, "traces", recorded(CLAUDE, ".json", at_ns, session))
+    send(backend, "logs", recorded(CLAUDE_TOOL, ".logs.json", at_ns, session))
+
+    decided()
+    rows = calls(backend, session)
+    assert {row["source"] for row in rows} == {"event"}
+    assert len(rows) == 3, "events of the same session go on to count"
+
+
+def details(backend: BackendProcess, response_id: str, **fields: Any) -> bytes:
+    """The conventions' event, as `opentelemetry-util-genai` emits it."""
+    attributes = {
+        **otlp.CHAT,
+        "gen_ai.response.id": response_id,
+        "gen_ai.input.messages": '[{"role": "user", "parts": [{"type": "text", "content": "Say hello"}]}]',
+        "gen_ai.output.messages": [],
+    }
+    record = otlp_records.log_record("", attributes, event_name=DETAILS, flags=1, **fields)
+    return otlp_records.logs_request([record]).SerializeToString()
+
+
+def by_response(backend: BackendProcess, response_id: str) -> list[dict[str, Any]]:
+    return [row for row in backend.requests() if row["response_id"] == response_id]
+
+
+def test_the_details_of_a_call_are_its_content_and_a_call_only_where_no_span_comes(backend: BackendProcess) -> None:
+    alone, beside = os.urandom(16), os.urandom(16)
+    span_id = os.urandom(8)
+    span = otlp.span({**otlp.CHAT, "gen_ai.response.id": "beside"}, trace_id=beside, span_id=span_id)
+    kind = "application/x-protobuf"
+
+    send(backend, "logs", details(backend, "beside", trace_id=beside, span_id=span_id), kind)
+    send(backend, "logs", details(backend, "alone", trace_id=alone, span_id=span_id), kind)
+    send(backend, "logs", details(backend, "without context"), kind)
+    send(backend, "traces", otlp.request([span]).SerializeToString(), kind)
+
+    decided()
+    found = {name: by_response(backend, name) for name in ("beside", "alone", "without context")}
+    assert {name: [row["source"] for row in rows] for name, rows in found.items()} == {
+        "beside": [""],
+        "alone": ["event"],
+        "without context": ["event"],
+    }
+    assert found["alone"][0]["span_id"] == span_id.hex()
+    for rows in found.values():
+        assert json.loads(rows[0]["input_messages"])[0]["parts"][0]["content"] == "Say hello"
+    without = backend.get("/api/requests?limit=100").body.decode()
+    assert "Say hello" not in without, "content is shown to who asks for it"
+
+
+def test_several_calls_within_one_span_of_something_else_all_count(backend: BackendProcess) -> None:
+    context = {"trace_id": os.urandom(16), "span_id": os.urandom(8)}
+    kind = "application/x-protobuf"
+
+    for number in range(3):
+        send(backend, "logs", details(backend, f"within-{number}", **context), kind)
+
+    decided()
+    rows = [row for number in range(3) for row in by_response(backend, f"within-{number}")]
+    assert len(rows) == 3
+    assert len({row["span_id"] for row in rows}) == 3
+    assert {row["trace_id"] for row in rows} == {context["trace_id"].hex()}
+
+
+@pytest.mark.parametrize("suffix", ["", "_tools", "_stream"])
+@pytest.mark.parametrize("order", ["events first", "spans first"])
+def test_per_message_events_are_the_content_of_their_span(backend: BackendProcess, order: str, suffix: str) -> None:
+    trace_id, span_id = os.urandom(16).hex(), os.urandom(8).hex()
+
+    def body(kind: str) -> bytes:
+        text = recorded(f"{CHAT_EVENTS}{suffix}", kind).decode()
+        return text.replace("0" * 31 + "1", trace_id).replace("0" * 15 + "2", span_id).encode()
+
+    requests = [("logs", ".logs.json"), ("traces", ".json")]
+    for signal, kind in requests if order == "events first" else reversed(requests):
+        send(backend, signal, body(kind))
+
+    (row,) = [row for row in backend.requests() if (row["trace_id"], row["span_id"]) == (trace_id, span_id)]
+    asked, answered = json.loads(row["input_messages"]), json.loads(row["output_messages"])
+    if suffix == "_tools":
+        assert [message["role"] for message in asked] == ["user", "assistant", "tool"]
+        assert asked[1]["parts"][0]["type"] == "tool_call"
+        assert asked[2]["parts"] == [{"type": "tool_call_response", "id": "call_0", "response": "21 C"}]
+        assert answered[0]["parts"][0]["type"] == "tool_call"
+    else:
+        assert [(each["role"], each["parts"][0]["content"]) for each in asked] == [
+            ("system", "Be brief"),
+            ("user", "Say hello"),
+        ]
+        assert answered[0]["role"] == "assistant"
+        assert answered[0]["parts"][0]["type"] == "text"
+    assert row["source"] == ""
+
+
+def test_what_was_not_decided_when_the_backend_stopped_is_decided_by_the_next(tmp_path: Path) -> None:
+    session = new_session()
+    patient = BackendProcess(tmp_path / "data", {"TOKENTRAIL_EVENT_WAIT_S": "600"})
+    with patient:
+        send(patient, "logs", recorded(CLAUDE_TOOL, ".logs.json", session=session))
+        send(
+            patient,
+            "logs",
+            details(patient, "restarted", trace_id=b"\7" * 16, span_id=b"\7" * 8),
+            "application/x-protobuf",
+        )
+        patient.kill()  # nothing is tidied up
+
+    for _ in range(2):
+        with BackendProcess(tmp_path / "data", {"TOKENTRAIL_EVENT_WAIT_S": "1"}) as process:
+            time.sleep(3)
+            assert len(calls(process, session)) == 2
+            assert len(by_response(process, "restarted")) == 1
+            assert process.metric("tokentrail_requests_total") == 3
+            assert process.terminate() == 0

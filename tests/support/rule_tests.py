@@ -1,0 +1,61 @@
+"""Unit tests of alert rules for `promtool test rules`: series in, and which alerts fire when."""
+
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from support.prometheus import program
+
+INTERVAL_S = 30
+"""Between two values of a series, and between two evaluations."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A scene, and the alerts that fire in it: by time in seconds, label sets of the firing ones."""
+
+    name: str
+    alert: str
+    series: Mapping[str, str]
+    """Values in promtool's notation, one every `INTERVAL_S`."""
+    firing: Mapping[int, Sequence[Mapping[str, str]]]
+
+
+def run(rules: Path, cases: Sequence[Case], directory: Path) -> None:
+    """Have promtool run them all; raises `AssertionError` with what it says."""
+    document = {
+        "rule_files": [str(rules)],
+        "evaluation_interval": f"{INTERVAL_S}s",
+        "tests": [_test(case) for case in cases],
+    }
+    file = directory / "rule_tests.yml"
+    file.write_text(json.dumps(document))  # YAML takes JSON
+    done = subprocess.run(
+        [str(program("promtool")), "test", "rules", str(file)], capture_output=True, text=True, check=False, timeout=240
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _test(case: Case) -> dict[str, object]:
+    # ALERTS has a sample for each alert that fires, whatever its annotations are.
+    expression = f'ALERTS{{alertname="{case.alert}", alertstate="firing"}}'
+    return {
+        "name": f"{case.alert}: {case.name}",
+        "interval": f"{INTERVAL_S}s",
+        "input_series": [{"series": series, "values": values} for series, values in case.series.items()],
+        "promql_expr_test": [
+            {
+                "expr": expression,
+                "eval_time": f"{at_s}s",
+                "exp_samples": [{"labels": _alerts(case.alert, labels), "value": 1} for labels in expected],
+            }
+            for at_s, expected in case.firing.items()
+        ],
+    }
+
+
+def _alerts(name: str, labels: Mapping[str, str]) -> str:
+    every = {"alertname": name, "alertstate": "firing", **labels}
+    return "ALERTS{" + ", ".join(f"{key}={json.dumps(value)}" for key, value in every.items()) + "}"
