@@ -2,8 +2,9 @@
 
 import pytest
 
+from support.recorded_spans import spans_of
 from support.spans import a_span
-from support.vendor_fixtures import fixtures, spans_of
+from support.vendor_fixtures import fixtures
 from tokentrail.backend.dialects.bare import Bare
 from tokentrail.backend.receiver.decode import Encoding
 from tokentrail.backend.row import Row

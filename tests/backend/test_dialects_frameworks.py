@@ -5,18 +5,16 @@ are made from its source. What is wanted was written down from what the provider
 differs from one package to the next only in what a package does not tell; `why` says so.
 """
 
-import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from google.protobuf.json_format import ParseDict
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from support.recorded_spans import spans_of
 from tokentrail.backend import dialects
 from tokentrail.backend.dialects.genkit import Genkit
 from tokentrail.backend.dialects.google_adk import GoogleADK
@@ -27,7 +25,7 @@ from tokentrail.backend.dialects.spring import SpringAI
 from tokentrail.backend.dialects.strands import Strands
 from tokentrail.backend.dialects.vercel import Vercel
 from tokentrail.backend.ingest.aggregates import Aggregates
-from tokentrail.backend.receiver.decode import Encoding, decode
+from tokentrail.backend.receiver.decode import Encoding
 from tokentrail.backend.row import Row
 from tokentrail.backend.span import Span
 
@@ -37,38 +35,6 @@ FIXTURES: Final = sorted(
     path for each in DIALECTS for path in (FOLDER / each.name).glob("*.json") if not path.name.endswith(".want.json")
 )
 CONTENT: Final = ("input_messages", "output_messages", "system", "tools")
-
-
-@pytest.fixture(autouse=True)
-def registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Have the dialects read behind the product's own words and before all others, if they are not already."""
-    known = {each.name for each in dialects.DIALECTS}
-    missing = tuple(each for each in DIALECTS if each.name not in known)
-    if missing:
-        monkeypatch.setattr(dialects, "DIALECTS", (dialects.DIALECTS[0], *missing, *dialects.DIALECTS[1:]))
-    dialects._spoken.cache_clear()
-    yield
-    dialects._spoken.cache_clear()
-
-
-def spans_of(fixture: Path, encoding: Encoding) -> list[Span]:
-    body = fixture.read_bytes()
-    if encoding is Encoding.PROTOBUF:
-        body = ParseDict(_with_base64_ids(json.loads(body)), ExportTraceServiceRequest()).SerializeToString()
-    return list(decode(body, encoding).spans)
-
-
-def _with_base64_ids(value: Any) -> Any:
-    """OTLP's JSON as protobuf's: it has ids in base64."""
-    if isinstance(value, list):
-        return [_with_base64_ids(item) for item in value]
-    if isinstance(value, dict):
-        ids = ("traceId", "spanId", "parentSpanId")
-        return {
-            key: base64.b64encode(bytes.fromhex(item)).decode() if key in ids else _with_base64_ids(item)
-            for key, item in value.items()
-        }
-    return value
 
 
 def counted(spans: list[Span]) -> list[Row]:

@@ -5,24 +5,22 @@ the provider answered (`instrumentations_calls.py`), and differs from one packag
 does not tell; `why` says so.
 """
 
-import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from google.protobuf.json_format import ParseDict
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from support.recorded_spans import spans_of
 from tokentrail.backend import dialects
 from tokentrail.backend.dialects.kinds import BILLABLE
 from tokentrail.backend.dialects.openinference import OpenInference
 from tokentrail.backend.dialects.openlit import OpenLIT
 from tokentrail.backend.dialects.openllmetry import OpenLLMetry
-from tokentrail.backend.receiver.decode import Encoding, decode
+from tokentrail.backend.receiver.decode import Encoding
 from tokentrail.backend.row import Row
 from tokentrail.backend.span import Span
 
@@ -35,38 +33,6 @@ FIXTURES: Final = sorted(
     if not path.name.endswith((".want.json", ".logs.json"))
 )
 CONTENT: Final = ("input_messages", "output_messages", "system", "tools")
-
-
-@pytest.fixture(autouse=True)
-def registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Have the dialects read behind the product's own words and before the conventions, if they are not already."""
-    known = {each.name for each in dialects.DIALECTS}
-    missing = tuple(each for each in DIALECTS if each.name not in known)
-    if missing:
-        monkeypatch.setattr(dialects, "DIALECTS", (dialects.DIALECTS[0], *missing, *dialects.DIALECTS[1:]))
-    dialects._spoken.cache_clear()
-    yield
-    dialects._spoken.cache_clear()
-
-
-def spans_of(fixture: Path, encoding: Encoding) -> list[Span]:
-    body = fixture.read_bytes()
-    if encoding is Encoding.PROTOBUF:
-        body = ParseDict(_with_base64_ids(json.loads(body)), ExportTraceServiceRequest()).SerializeToString()
-    return list(decode(body, encoding).spans)
-
-
-def _with_base64_ids(value: Any) -> Any:
-    """OTLP's JSON as protobuf's: it has ids in base64."""
-    if isinstance(value, list):
-        return [_with_base64_ids(item) for item in value]
-    if isinstance(value, dict):
-        ids = ("traceId", "spanId", "parentSpanId")
-        return {
-            key: base64.b64encode(bytes.fromhex(item)).decode() if key in ids else _with_base64_ids(item)
-            for key, item in value.items()
-        }
-    return value
 
 
 def kind_of(span: Span) -> str:

@@ -10,7 +10,8 @@ from typing import Final
 
 import pytest
 
-from support.vendor_fixtures import fixtures, spans_of, told, wanted
+from support.recorded_spans import spans_of
+from support.vendor_fixtures import fixtures, told, wanted
 from tokentrail.backend import dialects
 from tokentrail.backend.dialects import Dialect
 from tokentrail.backend.dialects.agentops import AgentOps

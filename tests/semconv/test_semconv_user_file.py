@@ -133,7 +133,7 @@ def test_between_two_looks_nothing_is_read(path: Path, monkeypatch: pytest.Monke
     write(path, '"1"')
     use_price_file(path)
     looks: list[Path] = []
-    monkeypatch.setattr(user_file, "_state", looks.append)
+    monkeypatch.setattr(user_file, "file_state", looks.append)
 
     for _ in range(100):
         cost()

@@ -1,21 +1,14 @@
 """Recorded spans of vendors' SDKs and coding agents, with the rows that are wanted of them."""
 
-import base64
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from google.protobuf.json_format import ParseDict
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-
 from tokentrail.backend.dialects.messages import text_of
-from tokentrail.backend.receiver.decode import Encoding, decode
 from tokentrail.backend.row import Row
-from tokentrail.backend.span import Span
 
 FOLDER: Final = Path(__file__).parents[1] / "fixtures" / "dialects"
-_IDS: Final = ("traceId", "spanId", "parentSpanId")
 _TOLD: Final = (
     *("kind", "operation", "provider", "request_model", "response_model", "response_id", "conversation_id"),
     *("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens"),
@@ -34,27 +27,6 @@ def wanted(fixture: Path) -> list[dict[str, Any]]:
     """What is wanted of the spans of `fixture`, in their order: a name, and the fields that are not empty."""
     spans: list[dict[str, Any]] = json.loads(fixture.with_suffix(".want.json").read_text(encoding="utf-8"))["spans"]
     return spans
-
-
-def spans_of(fixture: Path, encoding: Encoding) -> list[Span]:
-    """The spans of `fixture`, through the receiver's own decoder."""
-    body = fixture.read_bytes()
-    if encoding is Encoding.PROTOBUF:
-        body = ParseDict(_with_base64_ids(json.loads(body)), ExportTraceServiceRequest()).SerializeToString()
-    return list(decode(body, encoding).spans)
-
-
-def _with_base64_ids(value: Any) -> Any:
-    """OTLP's JSON as protobuf's own: it has ids in base64."""
-    if isinstance(value, list):
-        return [_with_base64_ids(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _base64(item) if key in _IDS else _with_base64_ids(item) for key, item in value.items()}
-    return value
-
-
-def _base64(hex_id: str) -> str:
-    return base64.b64encode(bytes.fromhex(hex_id)).decode()
 
 
 def told(row: Row) -> dict[str, object]:

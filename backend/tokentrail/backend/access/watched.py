@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
+from tokentrail.semconv.file_state import file_state
+
 CHECK_S: Final = 1.0
 """Seconds between two looks at the files."""
 
@@ -68,12 +70,4 @@ class Watched(Generic[_Value]):
 
     def _state(self) -> object:
         """What changes when a file does."""
-        return [_state(path) for path in self._paths]
-
-
-def _state(path: Path) -> object:
-    try:
-        stat = path.stat()
-    except OSError as error:
-        return error.errno
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+        return [file_state(path) for path in self._paths]

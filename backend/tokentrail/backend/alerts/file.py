@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tokentrail.backend.alerts.definition import AlertFileError, AlertSet
 from tokentrail.backend.alerts.read import read_alerts, shipped
+from tokentrail.semconv.file_state import file_state
 
 _log = logging.getLogger(__name__)
 
@@ -21,12 +22,12 @@ class AlertFile:
         self.path = path
         self.is_in_force = True
         """False while the file as it is now has errors."""
-        self._seen = _state(path) if path else None
+        self._seen = file_state(path) if path else None
         self.alerts: AlertSet = _read(path) if path else shipped()
 
     def refresh(self) -> None:
         """Read the file again where it has changed. Raises nothing."""
-        if self.path is None or (state := _state(self.path)) == self._seen:
+        if self.path is None or (state := file_state(self.path)) == self._seen:
             return
         self._seen = state
         try:
@@ -45,12 +46,3 @@ def _read(path: Path) -> AlertSet:
     except OSError as error:
         raise AlertFileError(path.name, ((0, f"the file cannot be read: {error.strerror}"),)) from error
     return read_alerts(data, path.name)
-
-
-def _state(path: Path) -> object:
-    """What changes when the file does."""
-    try:
-        stat = path.stat()
-    except OSError as error:
-        return error.errno
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino

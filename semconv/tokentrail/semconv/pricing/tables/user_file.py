@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tokentrail.semconv.file_state import file_state
 from tokentrail.semconv.pricing._base import Lookup, Others
 from tokentrail.semconv.pricing.card import RateCard, Source, Unpriced
 from tokentrail.semconv.pricing.tables.price_file import PriceFileError, read_price_file
@@ -59,7 +60,7 @@ class UserFile:
             self.status = UserFileStatus(path)
             self.next_check = math.inf if path is None else time.monotonic() + CHECK_S
             if path is not None:
-                self._seen = _state(path)
+                self._seen = file_state(path)
                 error = self._read(path)
         if path is not None and error is not None:
             raise error
@@ -71,7 +72,7 @@ class UserFile:
         try:
             self.next_check = time.monotonic() + CHECK_S
             path = self.status.path
-            if path is None or (state := _state(path)) == self._seen:
+            if path is None or (state := file_state(path)) == self._seen:
                 return
             self._seen = state
             if (error := self._read(path)) is not None:
@@ -102,12 +103,3 @@ class UserFile:
             return None
         self.status = UserFileStatus(path, status.version, status.entries, status.loaded_at_s, str(failure))
         return failure
-
-
-def _state(path: Path) -> object:
-    """What changes when the file does."""
-    try:
-        stat = path.stat()
-    except OSError as error:
-        return error.errno
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino
