@@ -18,7 +18,6 @@ from support.stores import front
 from tokentrail.backend.config import ConfigError, read_config
 
 SPANS = 3
-BODY = body(*(span() for _ in range(SPANS)))
 
 
 @pytest.fixture
@@ -26,6 +25,12 @@ def server(tmp_path: Path) -> Iterator[Front]:
     with front(tmp_path) as running:
         running.users = {"app": "hidden-secret"}
         yield running
+
+
+@pytest.fixture
+def sent() -> bytes:
+    """Calls of now: those of ten minutes ago would be late."""
+    return body(*(span() for _ in range(SPANS)))
 
 
 @pytest.fixture
@@ -40,10 +45,12 @@ def backend(server: Front, password: Path, name: str) -> BackendProcess:
     return BackendProcess(password.parent / name, environment, store=server.url(login="app@", options="?timeout=5"))
 
 
-def test_what_two_backends_of_one_server_get_is_stored_once_and_counted_once(server: Front, password: Path) -> None:
+def test_what_two_backends_of_one_server_get_is_stored_once_and_counted_once(
+    server: Front, password: Path, sent: bytes
+) -> None:
     with backend(server, password, "one") as one, backend(server, password, "two") as two:
-        assert one.post_traces(BODY).status == 200
-        assert two.post_traces(BODY).status == 200
+        assert one.post_traces(sent).status == 200
+        assert two.post_traces(sent).status == 200
 
         assert len(one.requests()) == len(two.requests()) == SPANS
         counts = [each.metric("tokentrail_requests_total") for each in (one, two)]
@@ -51,25 +58,27 @@ def test_what_two_backends_of_one_server_get_is_stored_once_and_counted_once(ser
         assert not (password.parent / "one").exists(), "no journal, no directory"
 
 
-def test_counters_go_on_after_a_kill(server: Front, password: Path) -> None:
+def test_counters_go_on_after_a_kill(server: Front, password: Path, sent: bytes) -> None:
     with backend(server, password, "one") as one:
-        assert one.post_traces(BODY).status == 200
+        assert one.post_traces(sent).status == 200
         one.kill()
         one.start()
 
         assert one.metric("tokentrail_requests_total") == SPANS
-        assert one.post_traces(BODY).status == 200, "a sender that did not see the answer"
+        assert one.post_traces(sent).status == 200, "a sender that did not see the answer"
         assert one.metric("tokentrail_requests_total") == SPANS
         assert len(one.requests()) == SPANS
 
 
-def test_a_server_that_goes_away_is_a_503_and_nothing_is_lost_or_doubled(server: Front, password: Path) -> None:
+def test_a_server_that_goes_away_is_a_503_and_nothing_is_lost_or_doubled(
+    server: Front, password: Path, sent: bytes
+) -> None:
     with backend(server, password, "one") as one:
         server.stop()
-        refused = one.post_traces(BODY)
+        refused = one.post_traces(sent)
         ready = one.get("/readyz").status
         server.start()
-        accepted = one.post_traces(BODY)
+        accepted = one.post_traces(sent)
 
         assert (refused.status, ready) == (503, 503)
         assert int(refused.headers["retry-after"]) >= 1
@@ -78,26 +87,28 @@ def test_a_server_that_goes_away_is_a_503_and_nothing_is_lost_or_doubled(server:
         assert one.metric("tokentrail_requests_total") == SPANS
 
 
-def test_an_insert_that_breaks_after_it_was_stored_is_not_made_again(server: Front, password: Path) -> None:
+def test_an_insert_that_breaks_after_it_was_stored_is_not_made_again(
+    server: Front, password: Path, sent: bytes
+) -> None:
     def lost(sql: str) -> None:
         if sql.startswith("INSERT INTO llm_requests"):
             server.break_connections()
 
     with backend(server, password, "one") as one:
         with server.hook("stored", lost):
-            assert one.post_traces(BODY).status == 503
-        assert one.post_traces(BODY).status == 200
+            assert one.post_traces(sent).status == 503
+        assert one.post_traces(sent).status == 200
 
         assert len(one.requests()) == SPANS
         assert one.metric("tokentrail_requests_total") == SPANS
 
 
-def test_with_a_journal_requests_are_taken_while_the_server_is_down(server: Front, password: Path) -> None:
+def test_with_a_journal_requests_are_taken_while_the_server_is_down(server: Front, password: Path, sent: bytes) -> None:
     one = backend(server, password, "one")
     one.environment = {**one.environment, "TOKENTRAIL_JOURNAL": str(password.parent / "journal")}
     with one:
         server.stop()
-        assert one.post_traces(BODY).status == 200
+        assert one.post_traces(sent).status == 200
         server.start()
 
         deadline = time.monotonic() + 30
@@ -119,9 +130,9 @@ def test_a_start_that_fails_says_why_and_never_the_password(server: Front, passw
     assert "Traceback" not in str(failure.value)
 
 
-def test_requests_are_read_from_the_server_directly(server: Front, password: Path) -> None:
+def test_requests_are_read_from_the_server_directly(server: Front, password: Path, sent: bytes) -> None:
     with backend(server, password, "one") as one:
-        assert one.post_traces(BODY).status == 200
+        assert one.post_traces(sent).status == 200
     command = [sys.executable, "-m", "tokentrail.backend", "requests", "--json"]
     environment = {**os.environ, "TOKENTRAIL_STORE_PASSWORD_FILE": str(password)}
 
@@ -141,14 +152,14 @@ def test_requests_are_read_from_the_server_directly(server: Front, password: Pat
     assert "hidden" not in refused.stderr
 
 
-def test_a_server_that_refuses_the_set_up_for_a_while_loses_nothing(server: Front, password: Path) -> None:
+def test_a_server_that_refuses_the_set_up_for_a_while_loses_nothing(server: Front, password: Path, sent: bytes) -> None:
     def denied(sql: str) -> None:
         raise ServerError(497, "app: Not enough privileges")
 
     with backend(server, password, "one") as one:
         with server.hook("data", denied):
-            assert one.post_traces(BODY).status == 503
-        assert one.post_traces(BODY).status == 200
+            assert one.post_traces(sent).status == 503
+        assert one.post_traces(sent).status == 200
 
 
 def test_settings_of_a_server() -> None:
