@@ -135,6 +135,7 @@ def test_the_tables_of_spans_have_the_columns_of_the_collectors_exporter(store: 
         ("TraceId", "String"),
         ("Start", "SimpleAggregateFunction(min, DateTime)"),
         ("End", "SimpleAggregateFunction(max, DateTime)"),
+        ("Project", word),
     ]
 
 

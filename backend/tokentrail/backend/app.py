@@ -24,6 +24,8 @@ from tokentrail.backend.access.tls import Tls
 from tokentrail.backend.alerts.definition import AlertFileError
 from tokentrail.backend.alerts.file import AlertFile
 from tokentrail.backend.alerts.runner import AlertRunner
+from tokentrail.backend.clickhouse_http.endpoint import SqlEndpoint
+from tokentrail.backend.clickhouse_http.service import SqlService
 from tokentrail.backend.config import ALERTS, KEYS, PRICES, Address, Config, is_loopback
 from tokentrail.backend.ingest.journal import Journal
 from tokentrail.backend.ingest.pipeline import Limits, Pipeline
@@ -37,6 +39,7 @@ from tokentrail.backend.receiver.otlp_grpc import GrpcReceiver, ListenError
 from tokentrail.backend.receiver.otlp_http import HttpApp, Pages
 from tokentrail.backend.store._base import Store
 from tokentrail.backend.store.chdb import ChdbStore
+from tokentrail.backend.store.chdb_sql import ChdbSql
 from tokentrail.backend.store.clickhouse_server import ServerStore
 from tokentrail.backend.store.errors import StoreError
 from tokentrail.backend.upkeep import Upkeep
@@ -191,7 +194,9 @@ class _Backend:
             metrics.watch_alerts(AlertMetrics(self._alerts.standings, self._alerts.file))
         pages = Pages(self._expose, self._not_ready, self._answer, partial(self._answer, change=True))
         self._intake = Intake(config.max_queue_bytes, config.request_timeout_s)
-        http = HttpApp(self._pipeline, own, gate, pages, config.max_body_bytes, self._intake)
+        self._sql = SqlService(ChdbSql(store), config.sql, own.sql_answered) if isinstance(store, ChdbStore) else None
+        sql = SqlEndpoint(gate, self._sql)
+        http = HttpApp(self._pipeline, own, gate, pages, config.max_body_bytes, self._intake, sql)
         self._http = _http_server(http, config, access.tls)
         self._grpc = GrpcReceiver(
             self._pipeline, own, gate, config.max_body_bytes, config.request_timeout_s, access.tls
@@ -240,6 +245,8 @@ class _Backend:
         if self._alerts is not None:
             await asyncio.to_thread(self._alerts.close)
         self._upkeep.stop()
+        if self._sql is not None:
+            await asyncio.to_thread(self._sql.close)
         await asyncio.to_thread(self._pipeline.close)
         await asyncio.to_thread(self._store.close)
 

@@ -23,6 +23,12 @@ TOKENTRAIL_RETENTION_TRACES_DAYS  14                      days that spans and lo
 TOKENTRAIL_RETENTION_ROWS_DAYS    90                      days that calls are kept
 TOKENTRAIL_RETENTION_ROLLUPS_DAYS 400                     days that their hourly sums are kept
 TOKENTRAIL_EVENT_WAIT_S      60                           seconds before a call that only an event told is counted
+TOKENTRAIL_SQL_MAX_TIME_S    60                           seconds that a statement at /clickhouse may run
+TOKENTRAIL_SQL_MAX_MEMORY_BYTES 1073741824                memory of one
+TOKENTRAIL_SQL_MAX_RESULT_ROWS 1000000                    rows of its result
+TOKENTRAIL_SQL_MAX_RESULT_BYTES 67108864                  bytes of its result
+TOKENTRAIL_SQL_MAX_LENGTH_BYTES 262144                    bytes of its text
+TOKENTRAIL_SQL_MAX_QUERIES   4                            statements that run at once
 TOKENTRAIL_SHUTDOWN_S        20                           seconds that requests in progress get at shutdown
 """
 
@@ -35,6 +41,7 @@ from pathlib import Path
 from typing import Final
 
 from tokentrail.backend.access.tls import TlsFiles
+from tokentrail.backend.clickhouse_http.limits import SqlLimits
 from tokentrail.backend.store.chdb import path_of
 from tokentrail.backend.store.retention import Retention
 from tokentrail.backend.store.server_address import SCHEME, ServerAddress, address_of
@@ -61,6 +68,12 @@ RETENTION_TRACES_DAYS: Final = "TOKENTRAIL_RETENTION_TRACES_DAYS"
 RETENTION_ROWS_DAYS: Final = "TOKENTRAIL_RETENTION_ROWS_DAYS"
 RETENTION_ROLLUPS_DAYS: Final = "TOKENTRAIL_RETENTION_ROLLUPS_DAYS"
 EVENT_WAIT_S: Final = "TOKENTRAIL_EVENT_WAIT_S"
+SQL_MAX_TIME_S: Final = "TOKENTRAIL_SQL_MAX_TIME_S"
+SQL_MAX_MEMORY_BYTES: Final = "TOKENTRAIL_SQL_MAX_MEMORY_BYTES"
+SQL_MAX_RESULT_ROWS: Final = "TOKENTRAIL_SQL_MAX_RESULT_ROWS"
+SQL_MAX_RESULT_BYTES: Final = "TOKENTRAIL_SQL_MAX_RESULT_BYTES"
+SQL_MAX_LENGTH_BYTES: Final = "TOKENTRAIL_SQL_MAX_LENGTH_BYTES"
+SQL_MAX_QUERIES: Final = "TOKENTRAIL_SQL_MAX_QUERIES"
 SHUTDOWN_S: Final = "TOKENTRAIL_SHUTDOWN_S"
 
 DEFAULTS: Final[Mapping[str, str]] = {
@@ -86,6 +99,12 @@ DEFAULTS: Final[Mapping[str, str]] = {
     RETENTION_ROWS_DAYS: "90",
     RETENTION_ROLLUPS_DAYS: "400",
     EVENT_WAIT_S: "60",
+    SQL_MAX_TIME_S: "60",
+    SQL_MAX_MEMORY_BYTES: str(1024 * 1024 * 1024),
+    SQL_MAX_RESULT_ROWS: "1000000",
+    SQL_MAX_RESULT_BYTES: str(64 * 1024 * 1024),
+    SQL_MAX_LENGTH_BYTES: str(256 * 1024),
+    SQL_MAX_QUERIES: "4",
     SHUTDOWN_S: "20",
 }
 
@@ -98,6 +117,10 @@ _MAX_BODY_LIMIT: Final = 2**31 - 1
 
 _MAX_DAYS: Final = 10_000
 """ClickHouse's times end in 2106; later than that, all would have expired."""
+_MAX_SQL_TIME_S: Final = 3600
+_MAX_SQL_LENGTH: Final = 16 * 1024 * 1024
+_MAX_SQL_QUERIES: Final = 100
+"""Each is a thread."""
 _MAX_TIMEOUT_S: Final = 86_400
 """gRPC takes its timeouts as an int32 of milliseconds."""
 
@@ -149,6 +172,8 @@ class Config:
     """Whether alerts are evaluated."""
     retention: Retention = field(default_factory=Retention)
     """How long what is stored is kept."""
+    sql: SqlLimits = field(default_factory=SqlLimits)
+    """How much a statement at `/clickhouse` may take."""
 
 
 def read_config(environment: Mapping[str, str], flags: Mapping[str, str | None]) -> Config:
@@ -180,6 +205,7 @@ def read_config(environment: Mapping[str, str], flags: Mapping[str, str | None])
         request_timeout_s=float(_positive(REQUEST_TIMEOUT_S, settings[REQUEST_TIMEOUT_S], _MAX_TIMEOUT_S)),
         keys=keys,
         retention=_retention(settings),
+        sql=_sql(settings),
         tls=_tls(*(settings[name] for name in (TLS_CERT, TLS_KEY, TLS_CLIENT_CA))),
     )
 
@@ -190,6 +216,17 @@ def _retention(settings: Mapping[str, str]) -> Retention:
         traces_days=_days(RETENTION_TRACES_DAYS, settings[RETENTION_TRACES_DAYS]),
         rows_days=_days(RETENTION_ROWS_DAYS, settings[RETENTION_ROWS_DAYS]),
         rollups_days=_days(RETENTION_ROLLUPS_DAYS, settings[RETENTION_ROLLUPS_DAYS]),
+    )
+
+
+def _sql(settings: Mapping[str, str]) -> SqlLimits:
+    return SqlLimits(
+        max_time_s=_positive(SQL_MAX_TIME_S, settings[SQL_MAX_TIME_S], _MAX_SQL_TIME_S),
+        max_memory_bytes=_positive(SQL_MAX_MEMORY_BYTES, settings[SQL_MAX_MEMORY_BYTES]),
+        max_result_rows=_positive(SQL_MAX_RESULT_ROWS, settings[SQL_MAX_RESULT_ROWS]),
+        max_result_bytes=_positive(SQL_MAX_RESULT_BYTES, settings[SQL_MAX_RESULT_BYTES], _MAX_BODY_LIMIT),
+        max_length_bytes=_positive(SQL_MAX_LENGTH_BYTES, settings[SQL_MAX_LENGTH_BYTES], _MAX_SQL_LENGTH),
+        max_queries=_positive(SQL_MAX_QUERIES, settings[SQL_MAX_QUERIES], _MAX_SQL_QUERIES),
     )
 
 

@@ -6,6 +6,7 @@ trace, a prompt, a response model or a host. (The gauges of an alert that is def
 threshold, a bounded number of them, for as long as they are.)
 """
 
+from enum import StrEnum
 from typing import Final
 
 # Labels --------------------------------------------------------------------------------------------------------
@@ -154,6 +155,23 @@ ALERT_FILE_LOADED: Final = "tokentrail_alert_file_last_reload_successful"
 AUTH_FAILURES: Final = "tokentrail_auth_failures_total"
 """Counter, `REASON`: requests refused for their key: `missing`, `malformed`, `unknown`, or `forbidden` to its role."""
 AUTH_FAILURE_REASONS: Final = ("missing", "malformed", "unknown", "forbidden")
+SQL_QUERIES: Final = "tokentrail_sql_queries_total"
+"""Counter, `OUTCOME` (`SqlOutcome`): statements that came to `/clickhouse` with a key that may read."""
+
+
+class SqlOutcome(StrEnum):
+    """What became of a statement."""
+
+    OK = "ok"
+    REFUSED = "refused"
+    """By what it asks for: to write, a file, a table that is not readable."""
+    INVALID = "invalid"
+    """It cannot be understood, or names what does not exist."""
+    LIMITED = "limited"
+    """It took too much time, memory or space, or found too many others running."""
+    FAILED = "failed"
+
+
 KEYS_FILE_LOADED: Final = "tokentrail_keys_file_last_reload_successful"
 """Gauge: 0 while the file of keys has errors and older keys are in force; not there without keys."""
 KEYS_FILE_TIMESTAMP: Final = "tokentrail_keys_file_last_reload_success_timestamp_seconds"
@@ -166,6 +184,17 @@ METRIC_OVERFLOW: Final = "tokentrail_metric_overflow_total"
 """Counter, `METRIC`: updates folded into `OTHER`."""
 BUILD_INFO: Final = "tokentrail_build_info"
 """Gauge, always 1, `VERSION`."""
+PREFIX: Final = "tokentrail"
+"""Of all names; prometheus_client makes those below of it, where the system is Linux."""
+PROCESS_START: Final = "tokentrail_process_start_time_seconds"
+"""Gauge, seconds since the epoch."""
+PROCESS_CPU: Final = "tokentrail_process_cpu_seconds_total"
+"""Counter, user and system time."""
+PROCESS_RESIDENT: Final = "tokentrail_process_resident_memory_bytes"
+PROCESS_VIRTUAL: Final = "tokentrail_process_virtual_memory_bytes"
+PROCESS_FILES: Final = "tokentrail_process_open_fds"
+PROCESS_MAX_FILES: Final = "tokentrail_process_max_fds"
+"""Gauges: memory, open file descriptors and how many there may be."""
 
 LATE_AFTER_S: Final = 600
 """Counters say when, and Prometheus cannot be told: an import of old spans must not look like traffic of now."""

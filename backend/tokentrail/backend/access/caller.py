@@ -2,7 +2,7 @@
 
 role     may
 ingest   send (`/v1/...` and OTLP/gRPC)
-read     read (`/api`, GET; with project `*` also `/metrics`)
+read     read (`/api`, GET; `/clickhouse`; with project `*` also `/metrics`)
 admin    both, and change what is stored
 """
 

@@ -22,6 +22,7 @@ class OwnMetrics:
         self._left_out = counter(metrics.CALLS_LEFT_OUT, "Calls told by other spans, too.", metrics.REASON)
         self._requests = counter(metrics.EXPORT_REQUESTS, "Export requests answered.", metrics.TRANSPORT, metrics.CODE)
         self._write_errors = counter(metrics.STORE_WRITE_ERRORS, "Failed writes to the store.", metrics.REASON)
+        self._sql = counter(metrics.SQL_QUERIES, "Statements at /clickhouse.", metrics.OUTCOME)
         self._refused = counter(metrics.AUTH_FAILURES, "Requests refused for their key.", metrics.REASON)
         self._last_span = Gauge(metrics.LAST_SPAN_TIMESTAMP, "When a span was last stored.", registry=registry)
         Gauge(metrics.BUILD_INFO, "Version of Tokentrail.", (metrics.VERSION,), registry=registry).labels(version).set(
@@ -29,6 +30,8 @@ class OwnMetrics:
         )
         for reason in ("unavailable", "refused"):
             self._write_errors.labels(reason)
+        for outcome in metrics.SqlOutcome:
+            self._sql.labels(outcome)
         for reason in metrics.AUTH_FAILURE_REASONS:
             self._refused.labels(reason)
 
@@ -106,6 +109,10 @@ class OwnMetrics:
     def refused(self, reason: str) -> None:
         """Count a request refused for its key: one of `metrics.AUTH_FAILURE_REASONS`."""
         self._refused.labels(reason).inc()
+
+    def sql_answered(self, outcome: metrics.SqlOutcome) -> None:
+        """Count a statement of `/clickhouse`."""
+        self._sql.labels(outcome).inc()
 
     def write_failed(self, reason: str) -> None:
         """Count a failed write: `unavailable` or `refused`."""

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import Metric
 
 from tokentrail.backend.metrics.alerts import AlertMetrics
 from tokentrail.backend.metrics.calls import CallMetrics
 from tokentrail.backend.metrics.exposition import expose
 from tokentrail.backend.metrics.own import OwnMetrics
+from tokentrail.semconv import metrics
 
 UNKNOWN_SCRAPER_S: Final = 300.0
 """A scraper that comes for the first time may have come to the process before this one: series that are younger are
@@ -21,10 +22,12 @@ MAX_SCRAPERS: Final = 64
 
 
 class Metrics:
-    """The two families over a registry of their own: nothing of the process' default registry is exposed."""
+    """The two families, and what the process uses, over a registry of their own: nothing of the process' default
+    registry is exposed."""
 
     def __init__(self, version: str):
         self._registry = CollectorRegistry()
+        ProcessCollector(metrics.PREFIX, registry=self._registry)
         self.own = OwnMetrics(self._registry, version)
         self.calls = CallMetrics()
         self._scrapes: OrderedDict[str, float] = OrderedDict()

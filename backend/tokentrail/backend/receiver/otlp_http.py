@@ -5,16 +5,17 @@
     GET  /healthz  /readyz            the process lives; it can store spans
     GET  /api/...                     the query API
     POST /api/reprice                 changes costs that are stored; with the header `Tokentrail-Confirm: reprice`
+    POST /clickhouse/                 SQL over ClickHouse's HTTP interface, read-only (`clickhouse_http`)
     GET  /                            what this is
 
 https://opentelemetry.io/docs/specs/otlp/#otlphttp. Errors of `/v1/...` are a `google.rpc.Status` in the request's
 encoding; all others are plain text.
 
-Everything but `/`, `/healthz` and `/readyz` goes through the gate before a body is read.
+Everything but `/`, `/healthz`, `/readyz` and `/clickhouse/ping` goes through the gate before a body is read.
 
 A browser must not be made a way in. A page of another site cannot send the header: a browser asks first whether it may
 (CORS), and nothing here says yes. A name that was made to point here (DNS rebinding) comes as the Host header: without
-keys `/api` answers to names of this machine only. With keys such a page has none.
+keys `/api` and `/clickhouse` answer to names of this machine only. With keys such a page has none.
 """
 
 import asyncio
@@ -29,6 +30,7 @@ from urllib.parse import parse_qsl, urlsplit
 from tokentrail.backend.access.caller import Caller, Right
 from tokentrail.backend.access.errors import AccessError
 from tokentrail.backend.access.gate import Gate
+from tokentrail.backend.clickhouse_http.endpoint import SqlEndpoint, is_below
 from tokentrail.backend.config import is_loopback
 from tokentrail.backend.ingest.pipeline import Pipeline
 from tokentrail.backend.metrics.own import OwnMetrics
@@ -74,6 +76,7 @@ GET  /api/requests model calls, newest first, one JSON object a line
 GET  /api/totals   their totals
 GET  /api/unpriced calls without a price, and why
 GET  /api/reprice  what they would cost by the price lists of now
+POST /clickhouse/  SQL, read-only, as ClickHouse's HTTP interface: for Grafana's ClickHouse data source
 GET  /metrics      for Prometheus
 GET  /healthz      the process is alive
 GET  /readyz       it can store what is sent
@@ -81,8 +84,8 @@ GET  /readyz       it can store what is sent
 _UNCONFIRMED: Final = b"A POST changes what is stored: confirm it with the header Tokentrail-Confirm: reprice\n"
 _OTHER_HOST: Final = """The Host header of this request is no name of this machine.
 
-The API answers to localhost, 127.0.0.1 and [::1] only, as long as there are no keys: otherwise any web site could have
-your browser read it, under a name that it points here.
+What is stored is told to localhost, 127.0.0.1 and [::1] only, as long as there are no keys: otherwise any web site
+could have your browser read it, under a name that it points here.
 """
 
 
@@ -128,9 +131,16 @@ class HttpApp:
     """The ASGI application."""
 
     def __init__(
-        self, pipeline: Pipeline, own: OwnMetrics, gate: Gate, pages: Pages, max_body_bytes: int, intake: Intake
+        self,
+        pipeline: Pipeline,
+        own: OwnMetrics,
+        gate: Gate,
+        pages: Pages,
+        max_body_bytes: int,
+        intake: Intake,
+        sql: SqlEndpoint,
     ):
-        self._intake = intake
+        self._intake, self._sql = intake, sql
         self._pipeline, self._own, self._gate, self._pages = pipeline, own, gate, pages
         self._max_body_bytes = max_body_bytes
 
@@ -152,6 +162,8 @@ class HttpApp:
         path = scope["path"]
         if path in _OPEN:
             return await self._open_page(scope, path)
+        if is_below(path):
+            return await self._answer_sql(scope, receive, path)
         try:
             caller = self._gate.admit(_authorization(scope), _right(scope))
         except AccessError as error:
@@ -178,7 +190,7 @@ class HttpApp:
         encoding = Encoding.JSON if content_type == Encoding.JSON else Encoding.PROTOBUF
         try:
             _require_known(content_type, [*Encoding], "content-type")
-            body = await self._body(headers, receive)
+            body = await self._body(headers, receive, self._max_body_bytes)
             stored = await self._pipeline.submit(body, encoding, caller.own_project, signal)
             reply = _Reply(200, export_response(stored.rejected, encoding, signal), encoding)
         except Disconnected:
@@ -189,15 +201,34 @@ class HttpApp:
         self._own.answered(_TRANSPORT, str(reply.status))
         return reply
 
-    async def _body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
+    async def _body(self, headers: Mapping[bytes, bytes], receive: Receive, max_bytes: int) -> bytes:
         coding = headers.get(b"content-encoding", b"").decode("latin-1").strip().lower() or IDENTITY
         _require_known(coding, [*CODINGS], "content-encoding")
         declared = headers.get(b"content-length", b"")
         declared_bytes = int(declared) if declared.isdigit() else None
-        body = await self._intake.read(receive, declared_bytes, self._max_body_bytes)
+        body = await self._intake.read(receive, declared_bytes, max_bytes)
         if coding == IDENTITY or len(body) <= _INLINE_BYTES:
-            return decompress(body, coding, self._max_body_bytes)
-        return await asyncio.to_thread(decompress, body, coding, self._max_body_bytes)
+            return decompress(body, coding, max_bytes)
+        return await asyncio.to_thread(decompress, body, coding, max_bytes)
+
+    async def _answer_sql(self, scope: Scope, receive: Receive, path: str) -> _Reply:
+        headers = dict(scope["headers"])
+        if self._gate.is_open and not _is_for_this_machine(headers):
+            return _Reply(403, _OTHER_HOST.encode())
+
+        def body() -> Awaitable[bytes]:
+            return self._body(headers, receive, self._sql.max_body_bytes)
+
+        try:
+            answer = await self._sql.reply(scope["method"], path, scope["query_string"], scope["headers"], body)
+        except (Disconnected, asyncio.CancelledError):
+            raise
+        except Exception as error:  # noqa: BLE001  # of the body: too large, too slow, not what it says
+            told = answer_to(error)
+            if told.http_status == 500:
+                _log.error("a request for SQL failed", exc_info=error)
+            return _Reply(told.http_status, f"{told.message}\n".encode(), headers=_closing(told))
+        return _Reply(answer.status, answer.body, answer.content_type, answer.headers)
 
     async def _open_page(self, scope: Scope, path: str) -> _Reply:
         if scope["method"] not in ("GET", "HEAD"):
@@ -290,9 +321,13 @@ def _failure(error: Exception, encoding: Encoding) -> _Reply:
 
 
 def _status_reply(answer: Answer, encoding: Encoding) -> _Reply:
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-    if answer.retry_after_s is not None:
-        headers = ((b"retry-after", str(math.ceil(answer.retry_after_s)).encode()),)
+    return _Reply(answer.http_status, status_body(answer, encoding), encoding, _closing(answer))
+
+
+def _closing(answer: Answer) -> tuple[tuple[bytes, bytes], ...]:
+    """Headers of a failure: when to come back, and whether the connection ends."""
     if answer.http_status == 408:  # the rest of the body would be taken for the next request
-        headers = ((b"connection", b"close"),)
-    return _Reply(answer.http_status, status_body(answer, encoding), encoding, headers)
+        return ((b"connection", b"close"),)
+    if answer.retry_after_s is not None:
+        return ((b"retry-after", str(math.ceil(answer.retry_after_s)).encode()),)
+    return ()

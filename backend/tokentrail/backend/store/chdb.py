@@ -214,6 +214,14 @@ class ChdbStore:
             answer = reader.query(sql, _FORMAT, params=texts).bytes()
         return values.decode(answer)
 
+    def connect(self) -> "Connection":
+        """A connection of its own, beside those of the store; whoever has it closes it, and before the store.
+
+        For `chdb_sql` alone. Raises as `insert` does.
+        """
+        self._ensure_open()
+        return self._connect()
+
     def close(self) -> None:
         """Release the store after what is running has ended; what was inserted stays. Idempotent."""
         self._closing = True
