@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo up test lint types contracts unit slow bench frameworks test-clickhouse clean
+.PHONY: help demo up stack test lint types contracts unit slow bench frameworks dashboards pictures test-clickhouse clean
 
 help:  ## show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -14,6 +14,9 @@ demo: $(VENV)/.demo  ## run the example application against the backend and prin
 
 up: $(VENV)/.demo  ## start the backend alone, in the foreground
 	@$(BIN)/tokentrail serve
+
+stack: $(VENV)/.demo  ## backend, Prometheus and Alertmanager on this machine with the demo's calls; ARGS="--help"
+	@PYTHONPATH=deploy $(BIN)/python -m stack $(ARGS)
 
 test: lint types contracts unit  ## lint, type-check, check the import contracts and run the tests
 
@@ -39,6 +42,12 @@ bench: $(VENV)/.dev  ## what this and other instrumentations add to a call; ARGS
 frameworks: $(VENV)/.dev  ## the frameworks that are shown to need no code of their own, the large ones too
 	$(BIN)/python tests/support/frameworks.py --all
 	$(BIN)/pytest tests/frameworks
+
+dashboards: $(VENV)/.dev  ## write the Grafana dashboards from their code
+	PYTHONPATH=dashboards $(BIN)/python -m boards
+
+pictures: $(VENV)/.dev  ## draw the dashboards for the README, from seeded data and their own queries
+	PYTHONPATH=dashboards:tests $(BIN)/python -m pictures
 
 test-clickhouse: $(VENV)/.dev  ## the store's tests on real ClickHouse servers, in Docker
 	$(BIN)/python tests/clickhouse/run.py $(ARGS)

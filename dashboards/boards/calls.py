@@ -1,0 +1,212 @@
+"""The calls that a panel is about: SQL that all panels begin with, and selectors for PromQL.
+
+    WITH calls AS (SELECT *, ... FROM llm_requests WHERE <time> AND <every variable of the dashboard>)
+    SELECT Model, sum(CostUsd) AS usd FROM calls GROUP BY Model
+
+A call belongs to the moment it ended, as for alerts: a link from one opens exactly the calls that it is about. Those
+that took longer than an hour are left out, as there, so that the start, by which the table is sorted, bounds what is
+read.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+
+from boards.query import Prom, Shape, Sql
+
+MODEL: Final = "if(RequestModel != '', RequestModel, ResponseModel)"
+"""The model a call is counted under, as in the API and in the metrics."""
+_PROJECT: Final = "if(Project = '', 'default', Project)"
+_ENDED: Final = "Timestamp + toIntervalNanosecond(DurationNs)"
+
+
+def property_of(key: str) -> str:
+    """SQL for the value of a property, in whatever case its key is; empty where a call has none. `key` is SQL."""
+    same = f"lowerUTF8(key) = lowerUTF8({key})"
+    return f"arrayFirst((value, key) -> {same}, mapValues(Properties), mapKeys(Properties))"
+
+
+def typed(variable: str) -> str:
+    """SQL for the text of a variable that has one value, such as what was typed into a box, whatever is in it.
+
+    Grafana's `singlequote` leaves backslashes alone, which ClickHouse takes for the beginning of an escape: the user
+    `CORP\\alice` would not be found, and a text that ends in a backslash would end the statement.
+    """
+    return f"decodeURLComponent('${{{variable}:percentencode}}')"
+
+
+_COLUMNS: Final = f"""*,
+        {_ENDED} AS Ended,
+        {MODEL} AS Model,
+        {_PROJECT} AS InProject,
+        {property_of("'feature'")} AS Feature,
+        {property_of("'usertier'")} AS UserTier,
+        ErrorType != '' AS Failed,
+        CostUsd IS NULL AND PricingStatus != 'failed' AS Unpriced,
+        DurationNs / 1e9 AS Seconds,
+        TtftNs / 1e9 AS TtftSeconds,
+        ifNull(InputTokens, 0) + ifNull(OutputTokens, 0) AS Tokens"""
+"""What panels use beside the columns of the table. Only what a statement names is read."""
+
+
+def _all(condition: str, variable: str) -> str:
+    """`condition`, unless `variable` is empty or All."""
+    return f"$__conditionalAll({condition}, ${variable})"
+
+
+_SHARED: Final = (
+    _all("Environment IN (${env:singlequote})", "env"),
+    _all("Service IN (${service:singlequote})", "service"),
+    _all("Provider IN (${provider:singlequote})", "provider"),
+    _all("Operation IN (${operation:singlequote})", "operation"),
+    _all(f"{_PROJECT} IN (${{project:singlequote}})", "project"),
+)
+_MODEL: Final = _all("(RequestModel IN (${model:singlequote}) OR ResponseModel IN (${model:singlequote}))", "model")
+_OWN: Final = {
+    "user": _all(f"UserId = {typed('user')}", "user"),
+    "session": _all(f"SessionId = {typed('session')}", "session"),
+    "session_name": _all(f"SessionName = {typed('session_name')}", "session_name"),
+    "prompt": _all("PromptName IN (${prompt:singlequote})", "prompt"),
+    "feature": _all(f"{property_of(chr(39) + 'feature' + chr(39))} = {typed('feature')}", "feature"),
+    "property_value": _all(f"{property_of(typed('property'))} = {typed('property_value')}", "property_value"),
+    "status": _all("if(ErrorType = '', 'ok', 'error') IN (${status:singlequote})", "status"),
+    "unpriced": _all("CostUsd IS NULL AND PricingStatus != 'failed'", "unpriced"),
+}
+"""Filters that a dashboard has when it has the variable."""
+
+
+def _where(own: Iterable[str]) -> str:
+    return "\n        AND ".join([*_SHARED, _MODEL, *(_OWN[name] for name in own)])
+
+
+def _time(*, before: bool) -> str:
+    if not before:
+        return "Timestamp >= $__fromTime_ms - INTERVAL 1 HOUR AND Timestamp <= $__toTime_ms AND $__timeFilter_ms(Ended)"
+    end = "$__fromTime_ms"
+    start = f"fromUnixTimestamp64Milli(2 * toUnixTimestamp64Milli({end}) - toUnixTimestamp64Milli($__toTime_ms))"
+    return f"Timestamp >= {start} - INTERVAL 1 HOUR AND Timestamp < {end} AND Ended >= {start} AND Ended < {end}"
+
+
+def calls(select: str, shape: Shape = Shape.TABLE, *, own: Iterable[str] = (), more: str = "") -> Sql:
+    """A statement that reads from `calls`: those of the time and of the variables of the dashboard.
+
+    `own` are the variables of `_OWN` that the dashboard has beside the shared ones; `more` are further tables, as they
+    stand in a WITH clause. Columns: those of `llm_requests`, and `_COLUMNS`.
+    """
+    return _with([("calls", _time(before=False), own)], select, shape, more)
+
+
+def compared(select: str, shape: Shape = Shape.TABLE, *, own: Iterable[str] = (), more: str = "") -> Sql:
+    """As `calls`, with `earlier` beside it: the calls of as long a time just before."""
+    own = tuple(own)
+    tables = [("calls", _time(before=False), own), ("earlier", _time(before=True), own)]
+    return _with(tables, select, shape, more)
+
+
+def recent(select: str, since: str, shape: Shape = Shape.TABLE, *, own: Iterable[str] = (), more: str = "") -> Sql:
+    """As `calls`, of those from `since` (SQL, a DateTime64) to the end of the time of the dashboard."""
+    begun = f"Timestamp >= {since} - INTERVAL 1 HOUR AND Timestamp <= $__toTime_ms"
+    time = f"{begun} AND Ended >= {since} AND Ended <= $__toTime_ms"
+    return _with([("calls", time, own)], select, shape, more)
+
+
+def _with(tables: Iterable[tuple[str, str, Iterable[str]]], select: str, shape: Shape, more: str) -> Sql:
+    parts = [
+        f"{name} AS (\n    SELECT {_COLUMNS}\n    FROM llm_requests\n    WHERE {time}\n        AND {_where(own)}\n)"
+        for name, time, own in tables
+    ]
+    parts += [more.strip()] if more else []
+    return Sql(f"WITH {', '.join(parts)}\n{select.strip()}", shape)
+
+
+def series(select: str, *, own: Iterable[str] = (), more: str = "") -> Sql:
+    """As `calls`, for lines and bars over time: `select` has `BIN` where the time is, which it must name `time`."""
+    asked = calls(select.replace("BIN", "$__timeInterval(Ended)"), Shape.SERIES, own=own, more=more)
+    shown, by_one = _SHOWN.search(select), _BY_ONE.search(select)
+    if shown and by_one and shown[1].count(" AS ") == _COLUMNS_OF_NAMED:
+        return replace(asked, named_by=by_one[1])
+    return asked
+
+
+_SHOWN: Final = re.compile(r"SELECT (BIN AS time.*?)\sFROM\s", re.DOTALL)
+_BY_ONE: Final = re.compile(r"GROUP BY time, (\w+)")
+_COLUMNS_OF_NAMED: Final = 3
+"""Time, name and number."""
+
+
+_HOURLY: Final = """hours AS (
+    SELECT Hour, Project, Environment, Service, Operation, Provider, Model, ErrorType,
+        Requests, Priced, Unpriced, CostUsd, InputTokens, OutputTokens, CacheReadTokens, CacheWriteTokens,
+        ReasoningTokens, Users
+    FROM llm_requests_hourly FINAL
+    WHERE Hour >= toStartOfHour({since}) AND Hour <= $__toTime
+        AND {filters}
+    UNION ALL
+    SELECT toDateTime(toStartOfHour(Timestamp, 'UTC'), 'UTC'), Project, Environment, Service, Operation, Provider,
+        {model}, ErrorType, 1, CostUsd IS NOT NULL, CostUsd IS NULL AND PricingStatus != 'failed',
+        toDecimal128(ifNull(CostUsd, 0), 12), ifNull(InputTokens, 0), ifNull(OutputTokens, 0),
+        ifNull(CacheReadTokens, 0), ifNull(CacheWriteTokens, 0), ifNull(ReasoningTokens, 0),
+        arrayReduce('uniqCombined64State(12)', if(UserId = '', emptyArrayString(), [UserId]))
+    FROM llm_requests
+    WHERE Timestamp >= greatest(toStartOfHour({since}), filled_until) AND Timestamp <= $__toTime_ms
+        AND {filters_of_calls}
+)"""
+"""Calls by the hour of their start: the sums the backend made of hours that have ended, and the calls since."""
+
+
+def hourly(select: str, shape: Shape = Shape.TABLE, *, since: str = "$__fromTime") -> Sql:
+    """A statement that reads from `hours`, for panels about days and months: sums by hour, whole hours only.
+
+    Columns: those of `llm_requests_hourly` up to `ReasoningTokens`, and `Users`. The shared filters hold, no others.
+    From `since` (SQL, a DateTime) on, to the end of the time of the dashboard.
+    """
+    model = _all("Model IN (${model:singlequote})", "model")
+    text = _HOURLY.format(
+        filters="\n        AND ".join([*_SHARED, model]),
+        filters_of_calls="\n        AND ".join([*_SHARED, _MODEL]),
+        model=MODEL,
+        since=since,
+    )
+    filled = "(SELECT max(Hour) + INTERVAL 1 HOUR FROM llm_requests_hourly) AS filled_until"
+    return Sql(f"WITH {filled}, {text}\n{select.strip()}", shape)
+
+
+def spans(attribute: str, select: str, shape: Shape = Shape.TABLE) -> Sql:
+    """A statement that reads from `spans`: those of model calls in the time shown that have an attribute.
+
+    For what calls do not have as a column. It reads all attributes of the spans of the time: for sections that are
+    opened on demand. Columns: those of `otel_traces`, `Ended`, `Provider`, `Model` and `Told`, the attribute as text.
+    Filters: environment, service, provider and model.
+    """
+    provider, model = "SpanAttributes['gen_ai.provider.name']", "SpanAttributes['gen_ai.request.model']"
+    environment = "ResourceAttributes['deployment.environment.name']"
+    where = "\n        AND ".join(
+        [
+            _time(before=False),
+            f"mapContains(SpanAttributes, '{attribute}')",
+            _all(f"{environment} IN (${{env:singlequote}})", "env"),
+            _all("ServiceName IN (${service:singlequote})", "service"),
+            _all(f"{provider} IN (${{provider:singlequote}})", "provider"),
+            _all(f"{model} IN (${{model:singlequote}})", "model"),
+        ]
+    )
+    columns = f"""*,
+        Timestamp + toIntervalNanosecond(Duration) AS Ended,
+        {provider} AS Provider,
+        {model} AS Model,
+        SpanAttributes['{attribute}'] AS Told"""
+    text = f"WITH spans AS (\n    SELECT {columns}\n    FROM otel_traces\n    WHERE {where}\n)\n{select.strip()}"
+    return Sql(text.replace("BIN", "$__timeInterval(Ended)") if shape is Shape.SERIES else text, shape)
+
+
+SELECTOR: Final = (
+    'job=~"$job", deployment_environment_name=~"$env", service_name=~"$service", gen_ai_provider_name=~"$provider", '
+    'gen_ai_request_model=~"$model", gen_ai_operation_name=~"$operation"'
+)
+"""Labels of the metrics of calls, for the shared variables; `project` is no label."""
+
+
+def prom(template: str, legend: str = "", **how: bool) -> Prom:
+    """An expression; `SEL` in it stands for `SELECTOR`. `how`: see `Prom`."""
+    return Prom(template.replace("SEL", SELECTOR), legend, **how)

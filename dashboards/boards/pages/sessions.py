@@ -1,0 +1,389 @@
+"""Sessions: how many, what one costs, how often one succeeds, and where in one session the money and the time went."""
+
+from boards import link
+from boards.board import Board, Placed, Section
+from boards.calls import calls, compared, typed
+from boards.panel import (
+    COUNT,
+    RED,
+    SECONDS,
+    SHARE,
+    TIME,
+    USD,
+    YELLOW,
+    Column,
+    flame,
+    lines,
+    stat,
+    table,
+)
+from boards.query import Shape, Sql
+
+_NAMED = ("session_name",)
+_ONE = f"SessionId = {typed('session')} AND SessionId != ''"
+"""Condition for the calls of the session that is chosen, and for none when none is."""
+_PARTS = "arrayFilter(part -> part != '', splitByChar('/', SessionPath))"
+"""SQL: the path of a call as the names along it. Arrays sort as a walk down a tree does; text with slashes does not."""
+_PREFIXES = "arrayMap(depth -> arraySlice(parts, 1, depth), range(length(parts) + 1))"
+"""SQL: every path that `parts` is in, from the whole session down to itself."""
+
+
+def _sessions(name: str = "sessions", source: str = "calls") -> str:
+    """A table with a row for each session that has a call in `source`."""
+    return f"""{name} AS (
+    SELECT SessionId AS session,
+        argMinIf(SessionName, Timestamp, SessionName != '') AS session_name,
+        argMinIf(UserId, Timestamp, UserId != '') AS user,
+        count() AS requests,
+        countIf(Failed) AS failed,
+        toFloat64(ifNull(sum(CostUsd), 0)) AS usd,
+        toFloat64(sum(Tokens)) AS tokens,
+        max(Ended) AS last_call,
+        (toUnixTimestamp64Nano(last_call) - toUnixTimestamp64Nano(min(Timestamp))) / 1e9 AS seconds,
+        not argMax(Failed, Ended) AS succeeded
+    FROM {source} WHERE SessionId != '' GROUP BY session
+)"""
+
+
+_BOTH = f"{_sessions()}, {_sessions('sessions_before', 'earlier')}"
+_CHANGE = Column("change", "against the time before", SHARE, decimals=0)
+
+
+def _against(select: str, value: str) -> Sql:
+    """`select`, and by how much `value`, an expression over sessions, is more or less than in the time before."""
+    change = f"({value}) / nullIf((SELECT {value} FROM sessions_before), 0) - 1 AS change"
+    return compared(f"SELECT {select}, {change} FROM sessions", own=_NAMED, more=_BOTH)
+
+
+_COUNT = stat(
+    "Sessions",
+    "Sessions with a call in this time, and by how much that is more or less than in as long a time before.",
+    _against("count() AS sessions", "count()"),
+    COUNT,
+    columns=[_CHANGE],
+    link=("Users", link.to("tokentrail-users")),
+)
+_COST = stat(
+    "Cost of a session",
+    "What all calls of a session cost together: the mean, and what 95 of 100 sessions stay below. Calls without a "
+    "price add nothing.",
+    _against("avgOrNull(usd) AS mean, quantileExactOrNull(0.95)(usd) AS p95", "avgOrNull(usd)"),
+    USD,
+    columns=[_CHANGE],
+    link=("Where the money went", link.to("tokentrail-cost")),
+)
+_REQUESTS = stat(
+    "Requests in a session",
+    "Calls of one session: the mean, and what 95 of 100 sessions stay below.",
+    _against("avgOrNull(requests) AS mean, quantileExactOrNull(0.95)(requests) AS p95", "avgOrNull(requests)"),
+    COUNT,
+    decimals=1,
+    columns=[_CHANGE],
+)
+_DURATION = stat(
+    "Duration of a session",
+    "From the start of its first call to the end of its last, as far as they are in this time: the mean, and what 95 "
+    "of 100 sessions stay below.",
+    _against("avgOrNull(seconds) AS mean, quantileExactOrNull(0.95)(seconds) AS p95", "avgOrNull(seconds)"),
+    SECONDS,
+    columns=[_CHANGE],
+    link=("Slow calls", link.to("tokentrail-latency")),
+)
+_SUCCESS = stat(
+    "Success rate",
+    "Sessions whose last call did not fail, by all sessions. A failed call that was tried again with success does not "
+    "count against it.",
+    _against("countIf(succeeded) / nullIf(count(), 0) AS success_rate", "countIf(succeeded) / nullIf(count(), 0)"),
+    SHARE,
+    decimals=1,
+    columns=[_CHANGE],
+    link=("Failed calls", link.to_requests(status="error")),
+)
+_COST_PER_SUCCESS = stat(
+    "Cost per success",
+    "What all sessions cost, divided by those that succeeded: failures are paid for, too.",
+    _against("sum(usd) / nullIf(countIf(succeeded), 0) AS usd_per_success", "sum(usd) / nullIf(countIf(succeeded), 0)"),
+    USD,
+    columns=[_CHANGE],
+)
+_OVER_TIME = lines(
+    "Sessions by outcome",
+    "Each session counts once, when its last call ended, and as that call did.",
+    calls(
+        "SELECT $__timeInterval(last_call) AS time, countIf(succeeded) AS success, countIf(not succeeded) AS failure "
+        "FROM sessions GROUP BY time ORDER BY time",
+        Shape.SERIES,
+        own=_NAMED,
+        more=_sessions(),
+    ),
+    COUNT,
+    bars=True,
+    stacked=True,
+    link=("Failed calls", link.to_requests(status="error")),
+    columns=[Column("success", color="green"), Column("failure", color="red")],
+)
+_COST_OVER_TIME = lines(
+    "Cost of a session over time",
+    "Of the sessions whose last call ended in each interval: the mean, and what 95 of 100 stay below.",
+    calls(
+        "SELECT $__timeInterval(last_call) AS time, avg(usd) AS mean, quantileExact(0.95)(usd) AS p95 "
+        "FROM sessions GROUP BY time ORDER BY time",
+        Shape.SERIES,
+        own=_NAMED,
+        more=_sessions(),
+    ),
+    USD,
+)
+_NAMES = table(
+    "Sessions by name",
+    "What kinds of sessions there are, the dearest first; click a name to see its sessions alone. Sessions without a "
+    "name are in the row without one.",
+    calls(
+        """
+SELECT session_name, count() AS number, sum(usd) AS total, total / nullIf(sum(total) OVER (), 0) AS share,
+    avg(usd) AS mean, quantileExact(0.95)(usd) AS p95, avg(requests) AS mean_requests, avg(seconds) AS mean_seconds,
+    countIf(succeeded) / number AS success_rate, total / nullIf(countIf(succeeded), 0) AS usd_per_success
+FROM sessions GROUP BY session_name ORDER BY total DESC LIMIT 100
+""",
+        own=_NAMED,
+        more=_sessions(),
+    ),
+    [
+        Column(
+            "session_name",
+            "Name",
+            link=("Sessions of this name", link.to("tokentrail-sessions", session_name=link.VALUE)),
+        ),
+        Column("number", "Sessions", COUNT),
+        Column("total", "Spend", USD),
+        Column("share", "of spend", SHARE, gauge=True),
+        Column("mean", "Mean cost", USD),
+        Column("p95", "p95 cost", USD),
+        Column("mean_requests", "Requests each", COUNT, decimals=1),
+        Column("mean_seconds", "Duration", SECONDS),
+        Column("success_rate", "Success", SHARE, decimals=1),
+        Column("usd_per_success", "Cost per success", USD),
+    ],
+)
+_DEAREST = table(
+    "Most expensive sessions",
+    "The hundred sessions that cost most in this time. Click an id to see the session below, step by step.",
+    calls(
+        """
+SELECT session, session_name, user, requests, usd, tokens, seconds, failed,
+    if(succeeded, 'succeeded', 'failed') AS outcome, last_call
+FROM sessions ORDER BY usd DESC, last_call DESC LIMIT 100
+""",
+        own=_NAMED,
+        more=_sessions(),
+    ),
+    [
+        Column("session", "Session", link=("This session", link.to("tokentrail-sessions", session=link.VALUE))),
+        Column("session_name", "Name"),
+        Column("user", "User", link=("User", link.to("tokentrail-users", user=link.VALUE))),
+        Column(
+            "requests",
+            "Requests",
+            COUNT,
+            link=("Requests of the session", link.to_requests(session=link.field("session"))),
+        ),
+        Column("usd", "Cost", USD, gauge=True),
+        Column("tokens", "Tokens", COUNT),
+        Column("seconds", "Duration", SECONDS),
+        Column("failed", "Failed calls", COUNT, steps=((1, YELLOW),)),
+        Column("outcome", "Outcome"),
+        Column("last_call", "Last call", TIME),
+    ],
+)
+_PATHS = table(
+    "Cost by path",
+    "All sessions together, or those of the name that is chosen: which step the money goes to. Own is what calls at "
+    "this very path cost; the p95 is of single calls.",
+    calls(
+        """
+SELECT if(SessionPath = '', '/', SessionPath) AS path, uniqExact(SessionId) AS sessions, count() AS requests,
+    toFloat64(ifNull(sum(CostUsd), 0)) AS usd, usd / nullIf(sum(usd) OVER (), 0) AS share,
+    usd / sessions AS usd_per_session, toFloat64(sum(Tokens)) / requests AS mean_tokens,
+    quantileExact(0.95)(Seconds) AS p95, countIf(Failed) / requests AS error_rate
+FROM calls WHERE SessionId != '' GROUP BY path ORDER BY usd DESC, path LIMIT 100
+""",
+        own=_NAMED,
+    ),
+    [
+        Column("path", "Path"),
+        Column("sessions", "Sessions", COUNT),
+        Column("requests", "Requests", COUNT),
+        Column("usd", "Own cost", USD),
+        Column("share", "of spend", SHARE, gauge=True),
+        Column("usd_per_session", "Cost in a session", USD),
+        Column("mean_tokens", "Tokens each", COUNT),
+        Column("p95", "p95", SECONDS, steps=((10, RED),)),
+        Column("error_rate", "Error rate", SHARE, decimals=1, steps=((0.02, YELLOW), (0.05, RED))),
+    ],
+)
+
+
+def _tree(select: str) -> Sql:
+    """A statement that reads `nodes`: a row for each path of the chosen session, and for each that others are below,
+    as `node` (an array, empty for the session itself), with `own_*` for calls at this very path."""
+    more = f"""
+paths AS (
+    SELECT {_PARTS} AS parts, count() AS requests, countIf(Failed) AS failed, ifNull(sum(CostUsd), 0) AS cost,
+        sum(Tokens) AS tokens, sum(Seconds) AS seconds, min(Timestamp) AS begun, max(Ended) AS ended,
+        max(SessionName) AS session_name
+    FROM calls WHERE {_ONE} GROUP BY parts
+),
+nodes AS (
+    SELECT arrayJoin({_PREFIXES}) AS node,
+        sum(requests) AS all_requests, sum(failed) AS all_failed,
+        toFloat64(sum(cost)) AS all_usd, toFloat64(sumIf(cost, parts = node)) AS own_usd,
+        toFloat64(sum(tokens)) AS all_tokens, toFloat64(sumIf(tokens, parts = node)) AS own_tokens,
+        sum(seconds) AS all_seconds, sumIf(seconds, parts = node) AS own_seconds,
+        sumIf(requests, parts = node) AS own_requests,
+        (toUnixTimestamp64Nano(max(ended)) - toUnixTimestamp64Nano(min(begun))) / 1e9 AS wall_seconds,
+        max(session_name) AS session_name
+    FROM paths GROUP BY node
+)"""
+    return calls(select, more=more)
+
+
+_CHOSEN = table(
+    "The session",
+    "All calls of the chosen session that are in this time.",
+    calls(
+        """
+SELECT session, session_name, user, requests, failed, usd, tokens, seconds,
+    if(succeeded, 'succeeded', 'failed') AS outcome, last_call
+FROM sessions LIMIT 1
+""",
+        more=_sessions().replace("SessionId != ''", _ONE),
+    ),
+    [
+        Column("session", "Session", link=("Requests of the session", link.to_requests(session=link.VALUE))),
+        Column("session_name", "Name"),
+        Column("user", "User", link=("User", link.to("tokentrail-users", user=link.VALUE))),
+        Column("requests", "Requests", COUNT),
+        Column("failed", "Failed calls", COUNT, steps=((1, YELLOW),)),
+        Column("usd", "Cost", USD),
+        Column("tokens", "Tokens", COUNT),
+        Column("seconds", "Duration", SECONDS),
+        Column("outcome", "Outcome"),
+        Column("last_call", "Last call", TIME),
+    ],
+)
+_TREE = table(
+    "Tree of the session",
+    "Every path of the session, below the one that it is part of. Numbers include all that is below; own is what calls "
+    "at this very path used. Elapsed is from the first start to the last end, which is less than the time in calls "
+    "where they ran at once.",
+    _tree(
+        """
+SELECT if(empty(node), '/', concat(repeat('\\xC2\\xA0', 4 * length(node)), node[-1])) AS path,
+    all_requests, own_requests, all_usd, all_usd / nullIf(max(all_usd) OVER (), 0) AS share, own_usd,
+    all_tokens, own_tokens, all_seconds, wall_seconds, all_failed
+FROM nodes ORDER BY node LIMIT 500
+"""
+    ),
+    [
+        Column("path", "Path"),
+        Column("all_requests", "Requests", COUNT),
+        Column("own_requests", "own", COUNT),
+        Column("all_usd", "Cost", USD),
+        Column("share", "of cost", SHARE, gauge=True),
+        Column("own_usd", "own cost", USD),
+        Column("all_tokens", "Tokens", COUNT),
+        Column("own_tokens", "own tokens", COUNT),
+        Column("all_seconds", "In calls", SECONDS),
+        Column("wall_seconds", "Elapsed", SECONDS),
+        Column("all_failed", "Failed", COUNT, steps=((1, YELLOW),)),
+    ],
+)
+_FLAME = flame(
+    "Cost of the session",
+    "The wider, the dearer: a bar is a path with all that is below it, and stands on the one that it is part of.",
+    _tree(
+        """
+SELECT toInt64(length(node)) AS level, all_usd AS value, own_usd AS self,
+    if(empty(node), if(session_name = '', 'session', session_name), node[-1]) AS label
+FROM nodes ORDER BY node LIMIT 1000
+"""
+    ),
+    USD,
+)
+_STEPS = table(
+    "Steps of the session",
+    "The calls of the session in the order they began; after is how long after the first of them.",
+    calls(
+        """
+SELECT (toUnixTimestamp64Nano(Timestamp) - toUnixTimestamp64Nano(min(Timestamp) OVER ())) / 1e9 AS after,
+    if(SessionPath = '', '/', SessionPath) AS path, Operation AS operation, Model AS model, Seconds AS seconds,
+    TtftSeconds AS ttft, InputTokens AS input_tokens, OutputTokens AS output_tokens,
+    toFloat64(CostUsd) AS usd, toFloat64(sum(ifNull(CostUsd, 0)) OVER (ORDER BY Timestamp, SpanId)) AS usd_so_far,
+    if(Failed, ErrorType, 'ok') AS status, TraceId AS trace
+FROM calls WHERE """
+        + _ONE
+        + """
+ORDER BY Timestamp, SpanId LIMIT 500
+"""
+    ),
+    [
+        Column("after", "After", SECONDS),
+        Column("path", "Path"),
+        Column("operation", "Operation"),
+        Column("model", "Model"),
+        Column("seconds", "Duration", SECONDS, steps=((10, RED),)),
+        Column("ttft", "First token", SECONDS),
+        Column("input_tokens", "Input", COUNT),
+        Column("output_tokens", "Output", COUNT),
+        Column("usd", "Cost", USD),
+        Column("usd_so_far", "so far", USD),
+        Column("status", "Status"),
+        Column(
+            "trace", "Trace", link=("Trace", link.to_requests(trace=link.VALUE, session="${session:percentencode}"))
+        ),
+    ],
+)
+
+BOARD = Board(
+    uid="tokentrail-sessions",
+    title="LLM / Sessions",
+    description="What a session costs and how often it succeeds, and one session from its first call to its last.",
+    own=("session_name", "session"),
+    sections=(
+        Section(
+            "",
+            (
+                Placed(_COUNT, 4, 4),
+                Placed(_COST, 4, 4),
+                Placed(_REQUESTS, 4, 4),
+                Placed(_DURATION, 4, 4),
+                Placed(_SUCCESS, 4, 4),
+                Placed(_COST_PER_SUCCESS, 4, 4),
+            ),
+        ),
+        Section(
+            "All sessions",
+            (
+                Placed(_OVER_TIME),
+                Placed(_COST_OVER_TIME),
+                Placed(_NAMES, 24),
+                Placed(_DEAREST, 24, 10),
+                Placed(_PATHS, 24),
+            ),
+        ),
+        Section(
+            "One session: $session",
+            (Placed(_CHOSEN, 24, 4), Placed(_TREE, 14, 10), Placed(_FLAME, 10, 10), Placed(_STEPS, 24, 10)),
+        ),
+    ),
+    guide="""
+What does one session cost, how often does it succeed, and which step is it that costs? Look at the numbers on top
+first, then which **name** has the money or the failures (click it: everything above **One session** is then about that
+name), then at its dearest sessions. Click the id of one to see it below: the **tree** says which path used how much,
+the flame graph shows the same at a glance, the **steps** lead to the trace of each call.
+
+* A session is what the application calls one: all calls with the same session id, whatever trace they are in.
+* It **succeeded** if its last call did not fail.
+* Only calls in the time that is shown count: take a longer time if a session began before it.
+""",
+)
