@@ -65,7 +65,9 @@ NONE: Final = "none"
 TIME: Final = "dateTimeAsIso"
 TEXT: Final = "string"
 
-GREEN, YELLOW, RED = "green", "yellow", "red"
+GREEN, YELLOW, RED, BLUE = "green", "yellow", "red", "blue"
+POINTS: Final = 100
+"""Points, or bars, over the time of a panel that ClickHouse answers."""
 Steps = Sequence[tuple[float, str]]
 """Thresholds: from a value upwards a colour. Below the first it is `BASE`."""
 
@@ -156,6 +158,8 @@ def lines(
     if steps:
         builder.thresholds_style(common.GraphThresholdsStyleConfig().mode(cm.GraphThresholdsStyleMode.DASHED))
     panel = _finish(builder.build(), title, description, _several(queries), unit, decimals, columns)
+    if any(isinstance(query, Sql) for query in _several(queries)):
+        panel.max_data_points = POINTS  # Grafana would have as many as there are pixels, each of hardly a call
     if steps:
         _defaults(panel).thresholds = _thresholds(steps, "transparent")
     if isinstance(queries, Sql) and queries.named_by:
@@ -362,6 +366,8 @@ def _properties(column: Column) -> list[DynamicConfigValue]:
     if column.gauge:
         values["custom.cellOptions"] = {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"}
         values["min"] = 0
+        if not column.color and not column.steps:  # else Grafana's own thresholds, which are red from 80
+            values["color"] = {"mode": "fixed", "fixedColor": BLUE}
     if column.color:
         values["color"] = {"mode": "fixed", "fixedColor": column.color}
     if column.hidden:

@@ -156,7 +156,8 @@ SELECT Service AS service, Feature AS feature, Provider AS provider, Model AS mo
     countIf({_LIMITED}) AS refused, refused / count() AS of_all,
     topKIf(1)(UserId, UserId != '' AND ({_LIMITED}))[1] AS user, minIf(Ended, {_LIMITED}) AS since,
     maxIf(Ended, {_LIMITED}) AS last
-FROM calls GROUP BY service, feature, provider, model HAVING refused > 0 ORDER BY refused DESC LIMIT 50
+FROM calls GROUP BY service, feature, provider, model HAVING refused > 0
+ORDER BY refused DESC, service, feature, provider, model LIMIT 50
 """
     ),
     [

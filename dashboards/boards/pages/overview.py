@@ -202,6 +202,7 @@ _ALERTS = table(
         Column("alertname", "Alert"),
         Column("severity", "Severity"),
         Column("deployment_environment_name", "Environment"),
+        Column("gen_ai_provider_name", "Provider"),
         Column("gen_ai_request_model", "Model"),
         Column("feature", "Feature"),
         Column("user", "User"),
