@@ -113,7 +113,7 @@ class Pipeline:
         """Begin to commit, first of all what an earlier process left in the journal. Raises `StoreError`."""
         last_ns = self._snapshots.restore()
         self._duplicates.distrust(last_ns)
-        self._aggregates.recall(read_recent(self._store, time.time_ns()))
+        self._aggregates.recall(read_recent(self._store, last_ns or time.time_ns()))
         if self._journal is not None:
             self._journal.open()
             left = self._journal.recover()

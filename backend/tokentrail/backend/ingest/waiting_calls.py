@@ -76,6 +76,8 @@ WHERE Timestamp >= fromUnixTimestamp64Nano({{first:Int64}})
 ORDER BY Timestamp DESC LIMIT {_MAX_RECALLED}
 """  # noqa: S608
 
+_NEWEST: Final = "SELECT toUnixTimestamp64Nano(max(Timestamp)) AS newest_ns FROM otel_logs"
+
 _IDS: Final = ("request_id", "response_id")
 """Columns of `_CALLS` that tell a call from all others."""
 
@@ -104,7 +106,9 @@ class WaitingCalls:
 
     def start(self) -> None:
         """Begin to decide, first of all what the process before had not decided. Raises `StoreError`."""
-        first = time.time_ns() - int((LOOK_BACK_S + self._wait_s) * 1e9)
+        # Not after the newest, where the clock is ahead of the senders' by now.
+        newest = next((int(str(each["newest_ns"])) for each in self._store.query(_NEWEST)), 0)
+        first = max(min(time.time_ns(), newest) - int((LOOK_BACK_S + self._wait_s) * 1e9), 0)
         found = self._store.query(_RECORDS, {"first": first})
         self.add(read_event_calls(map(stored_record, reversed(found))))
         self._thread.start()
