@@ -172,23 +172,17 @@ def test_recorded_calls_get_what_their_trace_tells(name: str) -> None:
         assert all(row.tags for row in completed)
 
 
-def test_a_row_that_is_stored_has_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("tags", [[], ["a", "b"]], ids=["by the conventions", "by langfuse, too"])
+def test_a_row_that_is_stored_has_it(tmp_path: Path, tags: list[str]) -> None:
     trace_id, root_id = b"\1" * 16, b"\2" * 8
-    root = otlp.span(
-        {
-            "gen_ai.operation.name": "invoke_agent",
-            "user.id": "u1",
-            "session.id": "s1",
-            "langfuse.trace.tags": ["a", "b"],
-        },
-        trace_id=trace_id,
-        span_id=root_id,
-    )
+    told = {"gen_ai.operation.name": "invoke_agent", "user.id": "u1", "session.id": "s1"}
+    of_langfuse = {"langfuse.trace.tags": tags} if tags else {}
+    root = otlp.span({**told, **of_langfuse}, trace_id=trace_id, span_id=root_id)
     chat = otlp.span(trace_id=trace_id, parent_span_id=root_id)
     with BackendProcess(tmp_path / "data") as backend:
         assert backend.post_traces(otlp.body(chat, root)).status == 200
         (row,) = backend.requests()
-        assert (row["user_id"], row["session_id"], row["tags"]) == ("u1", "s1", ["a", "b"])
+        assert (row["user_id"], row["session_id"], row["tags"]) == ("u1", "s1", tags)
         found = backend.get("/api/totals?user=u1&session=s1").body
         assert json.loads(found)["requests"] == 1
         assert backend.terminate() == 0
