@@ -502,6 +502,16 @@ def test_a_parent_is_known_after_a_restart_whatever_the_clocks_say(
     assert stored(chdb) == [("chat", 9), ("chat", 9), ("chat", 100)]
 
 
+def test_a_parent_is_known_after_a_restart_where_its_call_alone_has_a_wrong_time(chdb: ChdbStore) -> None:
+    calls = [in_trace(9, number, 0, "chat", 9) for number in range(1, 31)]
+    wrong = {"start_time_unix_nano": 2**63 - 2, "end_time_unix_nano": 2**63 - 1}
+    Backend(chdb).run(otlp.body(*calls, in_trace(7, 2, 1, "chat", 100, **wrong)))
+
+    Backend(chdb).run(otlp.body(in_trace(7, 1, 0, "chat", 100)))
+
+    assert stored(chdb) == [("chat", 9)] * 30 + [("chat", 100)]
+
+
 def test_a_failed_commit_does_not_make_its_retry_a_duplicate() -> None:
     failures = [StoreUnavailable("once")]
     store = MemoryStore(lambda spans: failures.pop() if failures else None)

@@ -77,6 +77,12 @@ def test_spans_that_are_no_genai_spans_are_on_the_way() -> None:
     assert complete(TraceWide(), read("c1", "http"), (http, None), read("root", "", **U1)) == {"c1": ("u1", "s1")}
 
 
+def test_spans_that_tell_nothing_are_on_the_way_to_one_that_is_no_root() -> None:
+    batch = [read("c1", "inner"), read("inner", "middle"), read("middle", "outer", **U2), read("outer", "unknown")]
+
+    assert complete(TraceWide(), *batch) == {"c1": ("u2", "s2")}
+
+
 def test_what_a_span_beside_tells_is_not_handed_on() -> None:
     batch = [read("c1", "one"), read("c2", "two"), read("one", "root", **U1), read("two", "root"), read("root")]
 
