@@ -20,13 +20,16 @@ from tokentrail.backend.access.caller import ANYONE, Caller, Role
 from tokentrail.backend.ingest.journal import Journal
 from tokentrail.backend.ingest.pipeline import Limits, Pipeline
 from tokentrail.backend.ingest.refused import Refused
+from tokentrail.backend.log import LogRecord
 from tokentrail.backend.metrics.registry import Metrics
 from tokentrail.backend.query.api import Api
 from tokentrail.backend.query.filter import COLUMNS
 from tokentrail.backend.receiver.decode import Encoding
 from tokentrail.backend.row import Row
+from tokentrail.backend.signals import Origin
 from tokentrail.backend.store.chdb import ChdbStore
 from tokentrail.backend.store.errors import StoreUnavailable
+from tokentrail.backend.store.records import DIGEST_BYTES, split
 
 NOW_NS = NOON_NS + 60 * 10**9
 PROJECTS = ("a", "b", "")
@@ -191,6 +194,57 @@ def test_every_statement_is_bounded_by_the_project(store: ChdbStore) -> None:
     assert [sql for sql in by_ids if "AS project, TraceId AS trace_id, SpanId AS span_id" not in sql] == []
     others = {sql for sql in watched.statements if sql not in of_rows and sql not in by_ids}
     assert [sql for sql in others if "FROM schema_migrations" not in sql] == []
+
+
+DETAILS = "gen_ai.client.inference.operation.details"
+ORIGIN = Origin({}, "", "tests", "", {}, 0, "")
+
+
+def bare(project: str) -> Row:
+    """A call without content of its own; in every project with the same ids."""
+    row = rows_of(project)[0]
+    return replace(row, span_id="3" * 16, input_messages="", output_messages="", system="", tools="")
+
+
+def detail(project: str, text: str) -> LogRecord:
+    """The event with the content of that call."""
+    row = bare(project)
+    said = {
+        "event.name": DETAILS,
+        "gen_ai.input.messages": json.dumps([{"role": "user", "parts": [{"type": "text", "content": text}]}]),
+    }
+    return LogRecord(ORIGIN, row.time_ns, row.trace_id, row.span_id, 1, 0, "", "", said, DETAILS, project)
+
+
+@pytest.mark.parametrize(
+    "caller", [*CALLERS.values(), Caller("", Role.READ, None)], ids=lambda each: repr(each.project)
+)
+def test_content_that_came_as_an_event_is_shown_with_the_call_of_its_own_project_only(
+    store: ChdbStore, caller: Caller
+) -> None:
+    for project in PROJECTS:
+        store.insert([], [bare(project)])
+    events = [detail(project, f"said in {project or 'default'}") for project in PROJECTS]
+    store.insert_parts(split(b"1" * DIGEST_BYTES, logs=events))
+
+    rows = get(Api(store, lambda: NOW_NS), "/api/requests", caller, content="1")
+
+    told = {row["project"]: row["input_messages"] for row in rows if row["span_id"] == "3" * 16}
+    visible = PROJECTS if caller.project is None else (caller.project,)
+    assert told.keys() == {project or "default" for project in visible}
+    for project, text in told.items():
+        assert re.findall(r"said in (\w+)", text) == [project]
+
+
+def test_content_of_another_project_is_not_shown_where_there_is_none_of_ones_own(store: ChdbStore) -> None:
+    for project in PROJECTS:
+        store.insert([], [bare(project)])
+    store.insert_parts(split(b"1" * DIGEST_BYTES, logs=[detail("a", "said in a")]))
+    api = Api(store, lambda: NOW_NS)
+
+    for caller in (CALLERS["b"], CALLERS[""]):
+        assert "said" not in api.handle("/api/requests", {"content": "1"}, caller).body.decode()
+    assert "said in a" in api.handle("/api/requests", {"content": "1"}, CALLERS["a"]).body.decode()
 
 
 @pytest.mark.parametrize("attack", ["' OR 1=1 --", "*", "a') OR (1=1", "default", "\\' OR Project != \\'"])

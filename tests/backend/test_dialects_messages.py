@@ -88,6 +88,18 @@ BLOCKS: dict[str, tuple[object, object]] = {
         },
         think("so"),
     ),
+    "openai function among content": (
+        {"type": "function", "id": "c", "function": {"name": "f", "arguments": '{"a": 1}'}},
+        call("c", "f", {"a": 1}),
+    ),
+    "openai function without an id": (
+        {"type": "function", "function": {"name": "f", "arguments": "{}"}},
+        call(None, "f", {}),
+    ),
+    "openai function that is defined, not called": (
+        {"type": "function", "function": {"name": "f", "parameters": {}}},
+        {"type": "function", "function": {"name": "f", "parameters": {}}},
+    ),
     "anthropic tool_use": ({"type": "tool_use", "id": "t", "name": "f", "input": {"a": 1}}, call("t", "f", {"a": 1})),
     "anthropic tool_result": ({"type": "tool_result", "tool_use_id": "t", "content": "14"}, answer("t", "14")),
     "anthropic tool_result with a photograph": (

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from support.recorded_spans import FOLDER, spans_of
 from support.spans import a_span
 from tokentrail.backend.dialects import Dialect
 from tokentrail.backend.dialects.agentops import AgentOps
@@ -15,9 +16,13 @@ from tokentrail.backend.dialects.langtrace import Langtrace
 from tokentrail.backend.dialects.langwatch import LangWatch
 from tokentrail.backend.dialects.livekit import LiveKit
 from tokentrail.backend.dialects.openrouter import OpenRouter
+from tokentrail.backend.dialects.otel_genai import OtelGenAI
 from tokentrail.backend.dialects.sentry import Sentry
 from tokentrail.backend.dialects.voltagent import VoltAgent
+from tokentrail.backend.ingest.normalise import normalise
+from tokentrail.backend.receiver.decode import Encoding
 from tokentrail.backend.row import Row
+from tokentrail.backend.span import Span
 
 
 def row(dialect: Dialect, attributes: dict[str, Any], **fields: Any) -> Row:
@@ -244,6 +249,72 @@ def test_voltagents_cost_is_what_openrouter_charged() -> None:
     found = row(VoltAgent(), told)
 
     assert (found.cost_usd, found.cost_source, found.retry_count) == (Decimal("0.25"), "provider", 2)
+
+
+def of_voltagent(name: str, parent: str, kind: str, prefix: str, tokens: int | None) -> Span:
+    """A span that tells so many tokens in, and half as many out."""
+    counts = (("prompt_tokens", 1), ("completion_tokens", 2))
+    told = {f"{prefix}.{count}": tokens // part for count, part in counts if tokens is not None}
+    marks = {"entity.type": "agent", "llm.model": "gpt-4o-mini", "llm.provider": "openai"}
+    typed = {"span.type": kind} if kind != "agent" else {}
+    ids = {"span_id": name * 16, "parent_span_id": parent * 16}
+    return a_span({**marks, **told, **typed}, scope_name="@voltagent/core", **ids)
+
+
+def input_tokens(*spans: Span) -> dict[str, int | None]:
+    """Of the calls, by the digit that is their id."""
+    return {each.span_id[0]: each.input_tokens for each in normalise(spans)}
+
+
+def test_a_voltagent_call_of_several_steps_has_the_tokens_that_its_agent_tells() -> None:
+    spans = spans_of(FOLDER / "voltagent" / "voltagent-core-2.10.0_chat_tools.json", Encoding.PROTOBUF)
+
+    (call,) = normalise(spans)
+
+    # Of two requests with 1200 tokens in, 1024 of them cached, and 80 out, 16 of them of reasoning.
+    assert (call.input_tokens, call.output_tokens) == (2400, 160)
+    assert (call.cache_read_tokens, call.reasoning_tokens) == (2048, 32)
+    # gpt-4o-mini: 0.15 and 0.60 USD a million, 0.075 where cached.
+    assert call.cost_usd == Decimal("0.0003024")
+    assert call.finish_reasons == ("stop",)
+
+
+def test_a_voltagent_call_keeps_its_tokens_where_the_agents_are_not_more_or_not_its_own() -> None:
+    agent, call = of_voltagent("a", "0", "agent", "usage", 300), of_voltagent("1", "a", "llm", "llm.usage", 100)
+
+    assert input_tokens(call, agent) == {"1": 300}
+    assert input_tokens(call) == {"1": 100}
+    assert input_tokens(call, of_voltagent("a", "0", "agent", "usage", 90)) == {"1": 100}
+    assert input_tokens(call, of_voltagent("a", "0", "agent", "usage", None)) == {"1": 100}
+    assert input_tokens(call, of_voltagent("2", "a", "llm", "llm.usage", 120), agent) == {"1": 100, "2": 120}
+    assert input_tokens(call, of_voltagent("2", "a", "llm", "llm.usage", None), agent) == {"1": 300, "2": None}
+    assert input_tokens(call, of_voltagent("a", "0", "tool", "usage", 300)) == {"1": 100}
+
+
+def test_an_agent_below_a_voltagent_agent_has_tokens_of_its_own() -> None:
+    above, inner = of_voltagent("a", "0", "agent", "usage", 300), of_voltagent("b", "a", "agent", "usage", 70)
+    calls = of_voltagent("1", "a", "llm", "llm.usage", 100), of_voltagent("2", "b", "llm", "llm.usage", 50)
+
+    assert input_tokens(above, inner, *calls) == {"1": 300, "2": 70}
+
+
+# Langtrace
+
+
+def test_langtraces_cached_tokens_are_inside_the_input_however_many_they_are() -> None:
+    told = {"langtrace.service.type": "llm", "gen_ai.usage.input_tokens": 10, "gen_ai.usage.cached_tokens": 30}
+
+    found = row(Langtrace(), told)
+
+    assert (found.input_tokens, found.cache_read_tokens) == (10, 30)
+
+
+def test_cached_tokens_of_others_are_a_cache_read_of_the_conventions() -> None:
+    told = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "m", "gen_ai.usage.input_tokens": 100}
+
+    found = row(OtelGenAI(), {**told, "gen_ai.usage.cached_tokens": 90})
+
+    assert (found.input_tokens, found.cache_read_tokens) == (100, 90)
 
 
 # AgentOps

@@ -432,13 +432,14 @@ def test_a_correction_of_cost_does_not_move_the_counters_at_a_restart(chdb: Chdb
 # One call told by several spans ----------------------------------------------------------------------------------
 
 
-def in_trace(trace: int, span: int, parent: int, operation: str, tokens: int) -> Any:
+def in_trace(trace: int, span: int, parent: int, operation: str, tokens: int, **fields: object) -> Any:
     attributes = {**otlp.CHAT, "gen_ai.operation.name": operation, "gen_ai.usage.input_tokens": tokens}
     return otlp.span(
         attributes,
         trace_id=trace.to_bytes(16, "big"),
         span_id=span.to_bytes(8, "big"),
         parent_span_id=parent.to_bytes(8, "big") if parent else b"",
+        **fields,
     )
 
 
@@ -476,6 +477,39 @@ def test_a_parent_that_comes_after_a_restart_is_not_counted_either(chdb: ChdbSto
     Backend(chdb).run(otlp.body(in_trace(7, 1, 0, "chat", 100)))
 
     assert stored(chdb) == [("chat", 100)]
+
+
+DAY_S = 86_400
+
+
+@pytest.mark.parametrize("senders_s", [0, -DAY_S, DAY_S], ids=lambda each: f"senders {each:+} s")
+@pytest.mark.parametrize(
+    ("before_s", "after_s"), [(0, DAY_S), (0, -DAY_S), (DAY_S, 0), (-DAY_S, 0), (-DAY_S, DAY_S), (DAY_S, -DAY_S)]
+)
+def test_a_parent_is_known_after_a_restart_whatever_the_clocks_say(
+    chdb: ChdbStore, monkeypatch: pytest.MonkeyPatch, before_s: int, after_s: int, senders_s: int
+) -> None:
+    real = time.time_ns
+    senders = {"end_time_unix_nano": real() + senders_s * SECOND, "start_time_unix_nano": real() + senders_s * SECOND}
+    below = [in_trace(7, 3, 2, "chat", 100, **senders), in_trace(7, 2, 1, "execute_tool", 0, **senders)]
+    astray = [in_trace(8, number, 0, "chat", 9, start_time_unix_nano=at) for number, at in ((8, 1), (9, 2**63 - 1))]
+
+    monkeypatch.setattr(time, "time_ns", lambda: real() + before_s * SECOND)
+    Backend(chdb).run(otlp.body(*below), otlp.body(*astray))
+    monkeypatch.setattr(time, "time_ns", lambda: real() + after_s * SECOND)
+    Backend(chdb).run(otlp.body(in_trace(7, 1, 0, "chat", 100, **senders)))
+
+    assert stored(chdb) == [("chat", 9), ("chat", 9), ("chat", 100)]
+
+
+def test_a_parent_is_known_after_a_restart_where_its_call_alone_has_a_wrong_time(chdb: ChdbStore) -> None:
+    calls = [in_trace(9, number, 0, "chat", 9) for number in range(1, 31)]
+    wrong = {"start_time_unix_nano": 2**63 - 2, "end_time_unix_nano": 2**63 - 1}
+    Backend(chdb).run(otlp.body(*calls, in_trace(7, 2, 1, "chat", 100, **wrong)))
+
+    Backend(chdb).run(otlp.body(in_trace(7, 1, 0, "chat", 100)))
+
+    assert stored(chdb) == [("chat", 9)] * 30 + [("chat", 100)]
 
 
 def test_a_failed_commit_does_not_make_its_retry_a_duplicate() -> None:

@@ -4,21 +4,24 @@ Senders have a clock of their own, which is right.
 """
 
 import itertools
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from support import otlp
-from support.backend_process import BackendProcess
-from support.fault_load import Load, assert_all_there_once, calls, settled
+from support import otlp, otlp_records
+from support.backend_process import BackendProcess, http_request
+from support.fault_load import PROTOBUF, Load, assert_all_there_once, calls, settled
 from support.faulty_backend import FAULTS_FILE, PROGRAM, set_faults
 
 HOUR_S = 3600
+DETAILS = "gen_ai.client.inference.operation.details"
 
 
-def backend_at(tmp_path: Path) -> BackendProcess:
-    return BackendProcess(tmp_path / "data", {FAULTS_FILE: str(tmp_path / "faults.json")}, program=PROGRAM)
+def backend_at(tmp_path: Path, **settings: str) -> BackendProcess:
+    environment = {FAULTS_FILE: str(tmp_path / "faults.json"), **settings}
+    return BackendProcess(tmp_path / "data", environment, program=PROGRAM)
 
 
 def told_calls(backend: BackendProcess) -> float:
@@ -40,6 +43,25 @@ def test_a_clock_that_jumps_back_and_forth_under_load_loses_and_doubles_nothing(
         settled(backend)
         assert_all_there_once(backend, load, "jump")
         assert told_calls(backend) == calls(backend)
+
+
+@pytest.mark.parametrize("clock_s", [24 * HOUR_S, -24 * HOUR_S])
+def test_an_event_that_was_not_decided_is_decided_after_a_restart_under_another_clock(
+    tmp_path: Path, clock_s: int
+) -> None:
+    record = otlp_records.log_record("", {**otlp.CHAT, "gen_ai.response.id": "undecided"}, event_name=DETAILS)
+    body = otlp_records.logs_request([record]).SerializeToString()
+    with backend_at(tmp_path, TOKENTRAIL_EVENT_WAIT_S="600") as backend:
+        assert http_request(f"{backend.http}/v1/logs", body, PROTOBUF).status == 200
+        assert backend.wait_for_metric("tokentrail_log_records_stored_total", 1) == 1
+        backend.kill()
+
+    set_faults(tmp_path / "faults.json", clock_s=clock_s)
+    with backend_at(tmp_path, TOKENTRAIL_EVENT_WAIT_S="1") as backend:
+        deadline_s = time.monotonic() + 20
+        while not calls(backend) and time.monotonic() < deadline_s:
+            time.sleep(0.1)
+        assert calls(backend) == 1
 
 
 def jumps() -> Iterator[object]:

@@ -171,7 +171,7 @@ class _Backend:
             own.watch_tls_files(access.tls.is_current, access.tls.loaded_at_s)
         gate = Gate(access.keyring, own.refused)
         self._ready = False
-        limits = Limits(config.max_queue_spans, config.max_queue_bytes)
+        limits = Limits(config.max_queue_spans, config.max_queue_bytes, config.max_request_spans)
         journal = refused = None
         if config.journal is not None:
             journal = Journal(config.journal, config.max_journal_bytes)

@@ -12,6 +12,7 @@ TOKENTRAIL_TLS_CLIENT_CA                                  authorities that every
 TOKENTRAIL_PRICES                                         a price file that goes before the list prices
 TOKENTRAIL_ALERTS                                         alerts beside the shipped ones; `off` for none at all
 TOKENTRAIL_MAX_BODY_BYTES    67108864                     one export request, on the wire and decompressed
+TOKENTRAIL_MAX_REQUEST_SPANS 100000                       spans, log records or points of one export request
 TOKENTRAIL_MAX_QUEUE_SPANS   200000                       spans that wait to be stored
 TOKENTRAIL_MAX_QUEUE_BYTES   268435456                    bytes of decompressed requests that wait to be stored
 TOKENTRAIL_JOURNAL           <store>/journal              write-ahead log; `off` acknowledges after the insert instead,
@@ -58,6 +59,7 @@ TLS_CLIENT_CA: Final = "TOKENTRAIL_TLS_CLIENT_CA"
 PRICES: Final = "TOKENTRAIL_PRICES"
 ALERTS: Final = "TOKENTRAIL_ALERTS"
 MAX_BODY_BYTES: Final = "TOKENTRAIL_MAX_BODY_BYTES"
+MAX_REQUEST_SPANS: Final = "TOKENTRAIL_MAX_REQUEST_SPANS"
 MAX_QUEUE_SPANS: Final = "TOKENTRAIL_MAX_QUEUE_SPANS"
 MAX_QUEUE_BYTES: Final = "TOKENTRAIL_MAX_QUEUE_BYTES"
 JOURNAL: Final = "TOKENTRAIL_JOURNAL"
@@ -89,6 +91,7 @@ DEFAULTS: Final[Mapping[str, str]] = {
     PRICES: "",
     ALERTS: "",
     MAX_BODY_BYTES: str(64 * 1024 * 1024),
+    MAX_REQUEST_SPANS: "100000",
     MAX_QUEUE_SPANS: "200000",
     MAX_QUEUE_BYTES: str(256 * 1024 * 1024),
     JOURNAL: "",
@@ -153,6 +156,7 @@ class Config:
     max_queue_spans: int
     max_queue_bytes: int
     shutdown_s: float
+    max_request_spans: int = 100_000
     journal: Path | None = None
     """Where the write-ahead log is; `None` for none."""
     max_journal_bytes: int = 1024 * 1024 * 1024
@@ -196,6 +200,7 @@ def read_config(environment: Mapping[str, str], flags: Mapping[str, str | None])
         alerts=None if settings[ALERTS] in ("", _OFF) else Path(settings[ALERTS]).expanduser(),
         has_alerts=settings[ALERTS] != _OFF,
         max_body_bytes=_positive(MAX_BODY_BYTES, settings[MAX_BODY_BYTES], _MAX_BODY_LIMIT),
+        max_request_spans=_positive(MAX_REQUEST_SPANS, settings[MAX_REQUEST_SPANS]),
         max_queue_spans=_positive(MAX_QUEUE_SPANS, settings[MAX_QUEUE_SPANS]),
         max_queue_bytes=_positive(MAX_QUEUE_BYTES, settings[MAX_QUEUE_BYTES]),
         shutdown_s=float(_positive(SHUTDOWN_S, settings[SHUTDOWN_S])),

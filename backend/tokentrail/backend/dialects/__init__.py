@@ -38,7 +38,7 @@ from tokentrail.backend.dialects.sentry import Sentry
 from tokentrail.backend.dialects.spring import SpringAI
 from tokentrail.backend.dialects.strands import Strands
 from tokentrail.backend.dialects.vercel import Vercel
-from tokentrail.backend.dialects.voltagent import VoltAgent
+from tokentrail.backend.dialects.voltagent import VoltAgent, whole_usages
 from tokentrail.backend.row import Row
 from tokentrail.backend.span import Span
 from tokentrail.semconv import genai
@@ -116,4 +116,4 @@ def _speakers(keys: tuple[str, ...], scope: str) -> tuple[Dialect, ...]:
     return tuple(dialect for dialect in DIALECTS if dialect.matches(keys, scope))
 
 
-__all__ = ["DIALECTS", "Dialect", "describe", "read"]
+__all__ = ["DIALECTS", "Dialect", "describe", "read", "whole_usages"]

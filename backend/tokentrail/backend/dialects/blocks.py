@@ -1,7 +1,8 @@
 """One block of a message's content, in whatever provider's shape, as one part of the conventions.
 
     OpenAI      {"type": "text" | "input_text" | "output_text" | "refusal" | "image_url" | "input_image" |
-                 "input_audio" | "file" | "input_file" | "function_call" | "function_call_output" | "reasoning", ...}
+                 "input_audio" | "file" | "input_file" | "function" | "function_call" | "function_call_output" |
+                 "reasoning", ...}
     Anthropic   {"type": "text" | "image" | "document" | "tool_use" | "tool_result" | "thinking", ...}
     Bedrock     {"text"} {"toolUse"} {"toolResult"} {"reasoningContent"} {"image"} {"document"} {"video"}
     Gemini      {"text", "thought"} {"functionCall"} {"functionResponse"} {"inlineData"} {"fileData"}, or in snake case
@@ -233,6 +234,13 @@ def _dumped(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
+def _function(block: Block) -> Part:
+    """An item of OpenAI's `tool_calls` that stands among the content; a definition of a function is none."""
+    if _first(_mapping(block.get("function")), "arguments", "args", "input") is None and identity(block) is None:
+        return _generic(block)
+    return tool_call(block)
+
+
 def _inner(name: str, read: Callable[[Block], Part]) -> Callable[[Block], Part | None]:
     return lambda block: read(inner) if isinstance(inner := block.get(name), Mapping) else None
 
@@ -242,6 +250,7 @@ _BY_TYPE: Final[Mapping[str, Callable[[Block], Part]]] = {
     "refusal": _refusal,
     **dict.fromkeys(("reasoning", "thinking", "redacted_thinking", "reasoning_text", "redacted-reasoning"), _reasoning),
     **dict.fromkeys(("tool_use", "function_call", "custom_tool_call", "tool-call"), tool_call),
+    "function": _function,
     **dict.fromkeys(
         ("tool_result", "function_call_output", "custom_tool_call_output", "tool-result", "tool-error"),
         _tool_response_of_kind,

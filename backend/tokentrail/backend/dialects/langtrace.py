@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from tokentrail.backend.dialects import coerce, identity, kinds
 from tokentrail.backend.dialects.figures import counts
 from tokentrail.backend.dialects.frame import frame
-from tokentrail.backend.dialects.tokens import as_totals, read_usage
+from tokentrail.backend.dialects.tokens import read_usage
 from tokentrail.backend.dialects.tool_definitions import tools_json
 from tokentrail.backend.row import Row
 from tokentrail.backend.span import Attributes, Span
@@ -72,12 +72,8 @@ def _identity(span: Span) -> tuple[str, str]:
 
 
 def _usage(attributes: Attributes, kind: str) -> Usage:
-    usage = read_usage(attributes)
-    if usage.cache_read_tokens is None:
-        usage = replace(usage, cache_read_tokens=coerce.count(attributes, "gen_ai.usage.cached_tokens"))
-    if kind == kinds.EMBEDDING:
-        usage = replace(usage, output_tokens=usage.output_tokens or None)
-    return as_totals(usage, cache_apart=False)
+    usage = read_usage(attributes, cache_apart=False)
+    return replace(usage, output_tokens=usage.output_tokens or None) if kind == kinds.EMBEDDING else usage
 
 
 def _host(attributes: Attributes) -> tuple[str, int | None]:

@@ -148,6 +148,8 @@ def _is_block(item: object) -> bool:
     if not isinstance(item, Mapping) or "role" in item or "message" in item:
         return False
     kind = item.get("type")
+    if kind == "function":  # an item of OpenAI's `tool_calls`, or a message of LangChain's
+        return isinstance(item.get("function"), Mapping)
     if isinstance(kind, str):
         known = blocks.is_known(kind) and kind not in _ITEMS
         return known and kind not in _TYPES_AS_ROLES

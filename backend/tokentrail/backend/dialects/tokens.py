@@ -17,6 +17,7 @@ _CACHE_READ: Final = (
     "gen_ai.usage.details.cache_read_tokens",
     "gen_ai.usage.details.cache_read_input_tokens",
     "gen_ai.usage.cached_input_tokens",
+    "gen_ai.usage.cached_tokens",
     "gen_ai.usage.prompt_tokens_details.cached_tokens",
     "gen_ai.usage.prompt_tokens_details.cache_read",
 )

@@ -8,14 +8,15 @@
     user.id, conversation.id, voltagent.conversation_id
 
 Inputs include the cache. A model span that went on over several steps with tools tells the tokens of its last step.
+So it is given those of its agent, which are of all steps and of no other agent (`whole_usages`).
 Source: @voltagent/core 2.10.0 (November 2026).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from tokentrail.backend.dialects import coerce, identity, kinds
-from tokentrail.backend.dialects.figures import counts, told_usd
+from tokentrail.backend.dialects.figures import Counts, counts, told_usd
 from tokentrail.backend.dialects.frame import frame
 from tokentrail.backend.dialects.messages import messages_json
 from tokentrail.backend.dialects.tokens import as_totals
@@ -79,6 +80,31 @@ class VoltAgent:
             input_messages=messages_json(coerce.opened(asked), "user"),
             output_messages=messages_json(coerce.opened(answered), "assistant"),
         )
+
+
+def whole_usages(spans: Sequence[Span]) -> Mapping[tuple[str, str], Counts]:
+    """The counts of model spans, by trace and span id, where the agent above tells more: of all steps.
+
+    Only where both are among `spans`, and the agent has this one model span that tells any: else it is not known how
+    much is whose, and the span keeps what it tells itself.
+    """
+    ours = [span for span in spans if span.scope_name == _SCOPE]
+    calls: dict[tuple[str, str], list[tuple[Span, Usage]]] = {}
+    for span in ours:
+        if coerce.text(span.attributes, _TYPE).lower() == "llm" and _total(usage := _usage(span.attributes)):
+            calls.setdefault((span.trace_id, span.parent_span_id), []).append((span, usage))
+    found: dict[tuple[str, str], Counts] = {}
+    for agent in ours if calls else ():
+        below = calls.get((agent.trace_id, agent.span_id), ())
+        if len(below) == 1 and coerce.text(agent.attributes, _TYPE, _ENTITY).lower() == "agent":
+            ((call, last),) = below
+            if _total(whole := _usage(agent.attributes)) > _total(last):
+                found[call.trace_id, call.span_id] = counts(whole)
+    return found
+
+
+def _total(usage: Usage) -> int:
+    return 0 if usage.problem() else (usage.input_tokens or 0) + (usage.output_tokens or 0)
 
 
 def _usage(attributes: Attributes) -> Usage:

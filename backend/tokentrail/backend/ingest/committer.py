@@ -18,6 +18,7 @@ from tokentrail.backend.ingest.duplicates import Duplicates
 from tokentrail.backend.ingest.normalise import Read
 from tokentrail.backend.ingest.queue import CommitQueue, Pending
 from tokentrail.backend.ingest.refused import Refused
+from tokentrail.backend.ingest.trace_wide import TraceWide
 from tokentrail.backend.ingest.waiting_calls import WaitingCalls
 from tokentrail.backend.metrics.calls import CallMetrics
 from tokentrail.backend.metrics.own import OwnMetrics
@@ -59,6 +60,7 @@ class Committer:
         self._queue, self._store, self._calls, self._own = queue, store, calls, own
         self._duplicates = duplicates
         self._aggregates = aggregates
+        self._trace_wide = TraceWide()
         self._refused = refused
         """Where requests of the journal go that the store refuses; `None` without a journal."""
         self._snapshots = snapshots
@@ -135,7 +137,8 @@ class Committer:
         `told` are calls that events have told.
         """
         with self._aggregates.keep(read) as kept:
-            spans, rows = [span for span, _ in read], [*kept.rows, *told]
+            spans = [span for span, _ in read]
+            rows = [*self._trace_wide.complete(read, kept.rows), *told]
             fresh, fresh_rows = self._duplicates.fresh_spans(spans), self._duplicates.fresh_rows(rows)
             self._duplicates.remember(fresh)
             self._duplicates.remember_rows(told)

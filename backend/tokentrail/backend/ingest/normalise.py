@@ -6,6 +6,7 @@ from operator import attrgetter
 from typing import Final
 
 from tokentrail.backend import dialects
+from tokentrail.backend.dialects.figures import Counts
 from tokentrail.backend.dialects.kinds import BILLABLE
 from tokentrail.backend.ingest.price import priced
 from tokentrail.backend.row import Row
@@ -40,7 +41,9 @@ Read = tuple[Span, Row | None]
 
 def describe(spans: Iterable[Span]) -> list[Read]:
     """Each of `spans` with its row: priced where it is a billable call, or tells the usage of those below it."""
-    return [(span, _described(span)) for span in spans]
+    spans = list(spans)
+    whole = dialects.whole_usages(spans)
+    return [(span, _described(span, whole.get((span.trace_id, span.span_id)) if whole else None)) for span in spans]
 
 
 def normalise(spans: Iterable[Span]) -> list[Row]:
@@ -48,8 +51,11 @@ def normalise(spans: Iterable[Span]) -> list[Row]:
     return [row for _, row in describe(spans) if row is not None and row.kind in BILLABLE]
 
 
-def _described(span: Span) -> Row | None:
+def _described(span: Span, whole: Counts | None) -> Row | None:
+    """The row of `span`, with the counts that are known to be the whole ones in place of its own."""
     row = dialects.describe(span)
+    if row is not None and whole is not None:
+        row = replace(row, **whole)
     if row is None or not (row.kind in BILLABLE or row.input_tokens or row.output_tokens or row.cost_usd):
         return row
     return _complete(row)

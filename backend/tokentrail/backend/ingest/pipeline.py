@@ -28,7 +28,7 @@ from tokentrail.backend.metrics.calls import CallMetrics
 from tokentrail.backend.metrics.own import OwnMetrics
 from tokentrail.backend.metrics.snapshots import Snapshots
 from tokentrail.backend.receiver.decode import Encoding
-from tokentrail.backend.receiver.decoded import DecodeError
+from tokentrail.backend.receiver.decoded import DecodeError, TooManyItemsError
 from tokentrail.backend.signals import Signal
 from tokentrail.backend.store._base import Store
 from tokentrail.backend.store.errors import StoreUnavailable
@@ -54,10 +54,12 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What may wait to be committed."""
+    """What may wait to be committed, and what may come at once."""
 
     max_spans: int
     max_bytes: int
+    max_request_spans: int | None = None
+    """Spans, log records or points of one request; `None` for any number."""
 
 
 class Pipeline:
@@ -79,6 +81,7 @@ class Pipeline:
         event_wait_s: float = WAIT_S,
     ):
         self._own, self._store = own, store
+        self._max_request_spans = limits.max_request_spans
         self._journal = journal
         self._refused = refused
         self._queue = CommitQueue(limits.max_spans, limits.max_bytes)
@@ -110,7 +113,7 @@ class Pipeline:
         """Begin to commit, first of all what an earlier process left in the journal. Raises `StoreError`."""
         last_ns = self._snapshots.restore()
         self._duplicates.distrust(last_ns)
-        self._aggregates.recall(read_recent(self._store, time.time_ns()))
+        self._aggregates.recall(read_recent(self._store, last_ns or time.time_ns()))
         if self._journal is not None:
             self._journal.open()
             left = self._journal.recover()
@@ -125,14 +128,19 @@ class Pipeline:
     ) -> Stored:
         """Store what `body` (decompressed) holds in `project`; returns when it is safe.
 
-        Raises `decoded.DecodeError` for a malformed body, `NotNow` or `StoreUnavailable` when the sender is to send it
-        again, `StoreError` when that would not help.
+        Raises `decoded.DecodeError` for a malformed body, `TooManyItemsError` for one that holds too much, `NotNow` or
+        `StoreUnavailable` when the sender is to send it again, `StoreError` when that would not help.
         """
         self._admit(len(body))
         self._decoding_bytes += len(body)
         try:
             loop = asyncio.get_running_loop()
-            prepared = await loop.run_in_executor(self._pool, prepare, body, encoding, project, signal)
+            prepared = await loop.run_in_executor(
+                self._pool, prepare, body, encoding, project, signal, self._max_request_spans
+            )
+        except TooManyItemsError as error:
+            self._own.received(error.count, {error.reason: error.count}, signal)
+            raise
         finally:
             self._decoding_bytes -= len(body)
         self._count_received(prepared)
@@ -220,7 +228,7 @@ class Pipeline:
     def _recover(self, left: "Iterator[tuple[Segment, Record]]") -> None:
         """Queue what an earlier process left, as fast as it can be committed."""
         for segment, record in left:
-            try:
+            try:  # whatever their number: they were acknowledged, under another limit
                 prepared = prepare(record.body, *_read_meta(record.meta))
             except (DecodeError, KeyError, ValueError) as error:  # written by another version
                 _log.error("a request of the journal cannot be read any more: %s", error)

@@ -35,35 +35,35 @@ class Prepared:
         return not (self.read or self.parts)
 
 
-def prepare(body: bytes, encoding: Encoding, project: str, signal: Signal) -> Prepared:
-    """The request that `body` is. Raises `decoded.DecodeError` with words for the sender."""
+def prepare(body: bytes, encoding: Encoding, project: str, signal: Signal, most: int | None = None) -> Prepared:
+    """The request that `body` is. Raises `decoded.DecodeError` and, for more than `most` items, `TooManyItemsError`."""
     digest = _digest(body, project, signal)
     match signal:
         case Signal.TRACES:
-            return _traces(body, encoding, project, digest)
+            return _traces(body, encoding, project, digest, most)
         case Signal.LOGS:
-            return _logs(body, encoding, project, digest)
+            return _logs(body, encoding, project, digest, most)
         case Signal.METRICS:
-            return _metrics(body, encoding, project, digest)
+            return _metrics(body, encoding, project, digest, most)
 
 
-def _traces(body: bytes, encoding: Encoding, project: str, digest: bytes) -> Prepared:
-    decoded = decode(body, encoding)
+def _traces(body: bytes, encoding: Encoding, project: str, digest: bytes, most: int | None) -> Prepared:
+    decoded = decode(body, encoding, most)
     put_into_project(decoded.spans, project)
     read = describe(decoded.spans)
     put_into_project((row for _, row in read if row is not None), project)
     return Prepared(Signal.TRACES, digest, decoded.received, decoded.rejected, decoded.cut, read)
 
 
-def _logs(body: bytes, encoding: Encoding, project: str, digest: bytes) -> Prepared:
-    decoded = decode_logs(body, encoding)
+def _logs(body: bytes, encoding: Encoding, project: str, digest: bytes, most: int | None) -> Prepared:
+    decoded = decode_logs(body, encoding, most)
     put_into_project(decoded.records, project)
     parts, events = split(digest, logs=decoded.records), read_event_calls(decoded.records)
     return Prepared(Signal.LOGS, digest, len(decoded.records), {}, decoded.cut, parts=parts, events=events)
 
 
-def _metrics(body: bytes, encoding: Encoding, project: str, digest: bytes) -> Prepared:
-    decoded = decode_metrics(body, encoding)
+def _metrics(body: bytes, encoding: Encoding, project: str, digest: bytes, most: int | None) -> Prepared:
+    decoded = decode_metrics(body, encoding, most)
     put_into_project(decoded.points, project)
     received = len(decoded.points) + sum(decoded.rejected.values())
     parts = split(digest, points=decoded.points)

@@ -139,14 +139,15 @@ class CommitQueue:
             self._done += requests
             self._changed.notify_all()
 
-    def settle(self, timeout_s: float) -> None:
-        """Wait until what was put before is dealt with, at most `timeout_s`, and not for more to come meanwhile."""
+    def settle(self, timeout_s: float, *, hurry: bool = True) -> None:
+        """Wait until what was put before is dealt with, at most `timeout_s`; with `hurry` no more is waited for."""
         with self._changed:
             target = self._put
             if self._done >= target or self.is_stalled:
                 return
-            self._hurried = True
-            self._changed.notify_all()
+            if hurry:
+                self._hurried = True
+                self._changed.notify_all()
             self._changed.wait_for(lambda: self._done >= target or self.is_stalled, timeout_s)
 
     def close(self) -> None:

@@ -29,7 +29,7 @@ from tokentrail.backend.ingest.queue import CommitQueue, Pending
 from tokentrail.backend.metrics.own import OwnMetrics
 from tokentrail.backend.row import EVENT, Row
 from tokentrail.backend.store._base import Key, Store, key_of
-from tokentrail.backend.store.errors import StoreError
+from tokentrail.backend.store.errors import StoreError, StoreUnavailable
 from tokentrail.semconv import genai
 
 WAIT_S: Final = 60.0
@@ -47,6 +47,7 @@ _BATCH: Final = 200
 """Calls that are decided at once."""
 _MAX_RECALLED: Final = 100_000
 _RETRY_S: Final = 2.0
+_SETTLE_S: Final = 5.0
 _HOUR_NS: Final = 3600 * 10**9
 _DAY_NS: Final = 24 * _HOUR_NS
 
@@ -76,6 +77,8 @@ WHERE Timestamp >= fromUnixTimestamp64Nano({{first:Int64}})
 ORDER BY Timestamp DESC LIMIT {_MAX_RECALLED}
 """  # noqa: S608
 
+_NEWEST: Final = "SELECT toUnixTimestamp64Nano(max(Timestamp)) AS newest_ns FROM otel_logs"
+
 _IDS: Final = ("request_id", "response_id")
 """Columns of `_CALLS` that tell a call from all others."""
 
@@ -104,7 +107,9 @@ class WaitingCalls:
 
     def start(self) -> None:
         """Begin to decide, first of all what the process before had not decided. Raises `StoreError`."""
-        first = time.time_ns() - int((LOOK_BACK_S + self._wait_s) * 1e9)
+        # Not after the newest, where the clock is ahead of the senders' by now.
+        newest = next((int(str(each["newest_ns"])) for each in self._store.query(_NEWEST)), 0)
+        first = max(min(time.time_ns(), newest) - int((LOOK_BACK_S + self._wait_s) * 1e9), 0)
         found = self._store.query(_RECORDS, {"first": first})
         self.add(read_event_calls(map(stored_record, reversed(found))))
         self._thread.start()
@@ -164,6 +169,7 @@ class WaitingCalls:
     def _run(self) -> None:
         while (due := self._take()) is not None:
             try:
+                self._settle()
                 rows = self._counting([call for _, call in due])
             except StoreError as error:
                 _log.warning("calls of %d events wait for the store: %s", len(due), error)
@@ -191,6 +197,12 @@ class WaitingCalls:
             while self._waiting and len(due) < _BATCH and (excess > len(due) or self._waiting[0][0] <= now_s):
                 due.append(self._waiting.popleft())
             return due
+
+    def _settle(self) -> None:
+        """Wait for spans that were acknowledged and are not stored yet. Raises `StoreUnavailable`."""
+        self._queue.settle(_SETTLE_S, hurry=False)
+        if self._queue.is_stalled:
+            raise StoreUnavailable("it takes nothing at the moment")
 
     def _counting(self, calls: Sequence[EventCall]) -> list[Row]:
         """The rows of those that no span has told. Raises `StoreError`."""

@@ -11,7 +11,7 @@ from typing import Final
 
 from tokentrail.backend.access.errors import AccessError, ForbiddenError
 from tokentrail.backend.ingest.errors import UNAVAILABLE_DELAY_S, NotNow, QueueFull
-from tokentrail.backend.receiver.decoded import DecodeError
+from tokentrail.backend.receiver.decoded import DecodeError, TooManyItemsError
 from tokentrail.backend.store.errors import StoreError, StoreUnavailable
 
 _MAX_MESSAGE_CHARS: Final = 1000
@@ -82,6 +82,9 @@ def answer_to(error: Exception) -> Answer:
             return Answer(408, RpcCode.DEADLINE_EXCEEDED, message)
         case BodyTooLargeError():
             return Answer(413, RpcCode.RESOURCE_EXHAUSTED, message)
+        case TooManyItemsError():
+            # Python's exporter repeats RESOURCE_EXHAUSTED without a RetryInfo as well (1.45): not this, several times.
+            return Answer(413, RpcCode.INVALID_ARGUMENT, message)
         case QueueFull():
             return Answer(429, RpcCode.RESOURCE_EXHAUSTED, message, error.retry_after_s)
         case NotNow():

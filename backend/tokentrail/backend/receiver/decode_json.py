@@ -7,6 +7,7 @@
 `json_fields` says how their fields are read.
 """
 
+from tokentrail.backend.receiver.counts import require_few_objects
 from tokentrail.backend.receiver.decoded import INVALID_SPAN_ID, INVALID_TRACE_ID, Decoded, is_hex_id
 from tokentrail.backend.receiver.json_fields import (
     Object,
@@ -19,14 +20,20 @@ from tokentrail.backend.receiver.json_fields import (
     text,
     time,
 )
+from tokentrail.backend.signals import Signal
 from tokentrail.backend.span import Attributes, Event, Kind, Link, Span, StatusCode
 
 
-def decode_json(body: bytes) -> Decoded:
-    """The spans of a JSON body. Raises `DecodeError`, naming the place, when it is not an export request."""
+def decode_json(body: bytes, most: int | None = None) -> Decoded:
+    """The spans of a JSON body. Raises `DecodeError`, naming the place, when it is not an export request.
+
+    Raises `TooManyItemsError` for more than `most`.
+    """
     spans: list[Span] = []
     rejected: dict[str, int] = {}
-    for resource_spans, place in objects(parse(body, "resourceSpans"), "resourceSpans", ""):
+    document = parse(body, "resourceSpans")
+    require_few_objects(document, Signal.TRACES, most)
+    for resource_spans, place in objects(document, "resourceSpans", ""):
         resource = attributes(child(resource_spans, "resource", place), f"{place}.resource")
         for scope_spans, scope_place in objects(resource_spans, "scopeSpans", place):
             scope = child(scope_spans, "scope", scope_place)

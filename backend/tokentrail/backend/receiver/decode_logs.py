@@ -16,10 +16,11 @@ from opentelemetry.proto.logs.v1 import logs_pb2
 
 from tokentrail.backend.log import LogRecord
 from tokentrail.backend.receiver import json_fields as fields
+from tokentrail.backend.receiver.counts import require_few_objects
 from tokentrail.backend.receiver.decoded import DecodedLogs, bounded_time
 from tokentrail.backend.receiver.origins import json_origin, protobuf_origin
 from tokentrail.backend.receiver.protobuf_fields import attributes, id_of, parse, value_of
-from tokentrail.backend.signals import Origin
+from tokentrail.backend.signals import Origin, Signal
 
 _W3C_FLAGS: Final = 0xFF
 """The bits of `flags` that W3C's trace context has; the others are reserved."""
@@ -37,10 +38,15 @@ def decode_logs_protobuf(body: bytes) -> DecodedLogs:
     return DecodedLogs(records)
 
 
-def decode_logs_json(body: bytes) -> DecodedLogs:
-    """The records of a JSON body. Raises `DecodeError`, naming the place, when it is not an export request."""
+def decode_logs_json(body: bytes, most: int | None = None) -> DecodedLogs:
+    """The records of a JSON body. Raises `DecodeError`, naming the place, when it is not an export request.
+
+    Raises `TooManyItemsError` for more than `most`.
+    """
     records: list[LogRecord] = []
-    for resource_logs, place in fields.objects(fields.parse(body, "resourceLogs"), "resourceLogs", ""):
+    document = fields.parse(body, "resourceLogs")
+    require_few_objects(document, Signal.LOGS, most)
+    for resource_logs, place in fields.objects(document, "resourceLogs", ""):
         resource = fields.attributes(fields.child(resource_logs, "resource", place), f"{place}.resource")
         for scope_logs, scope_place in fields.objects(resource_logs, "scopeLogs", place):
             origin = json_origin(resource, resource_logs, scope_logs, scope_place)

@@ -13,10 +13,11 @@ from typing import Final
 
 from tokentrail.backend.point import Buckets, Exemplar, Metric, MetricKind, Point
 from tokentrail.backend.receiver import json_fields as fields
+from tokentrail.backend.receiver.counts import require_few_objects
 from tokentrail.backend.receiver.decoded import DecodedMetrics
 from tokentrail.backend.receiver.json_fields import Object, get
 from tokentrail.backend.receiver.origins import json_origin
-from tokentrail.backend.signals import Origin
+from tokentrail.backend.signals import Origin, Signal
 
 _NAMES: Final = {
     "gauge": MetricKind.GAUGE,
@@ -35,10 +36,15 @@ class _Temporality(IntEnum):
     CUMULATIVE = 2
 
 
-def decode_metrics_json(body: bytes) -> DecodedMetrics:
-    """The points of a JSON body. Raises `DecodeError`, naming the place, when it is not an export request."""
+def decode_metrics_json(body: bytes, most: int | None = None) -> DecodedMetrics:
+    """The points of a JSON body. Raises `DecodeError`, naming the place, when it is not an export request.
+
+    Raises `TooManyItemsError` for more than `most`.
+    """
     points: list[Point] = []
-    for resource_metrics, place in fields.objects(fields.parse(body, "resourceMetrics"), "resourceMetrics", ""):
+    document = fields.parse(body, "resourceMetrics")
+    require_few_objects(document, Signal.METRICS, most)
+    for resource_metrics, place in fields.objects(document, "resourceMetrics", ""):
         resource = fields.attributes(fields.child(resource_metrics, "resource", place), f"{place}.resource")
         for scope_metrics, scope_place in fields.objects(resource_metrics, "scopeMetrics", place):
             origin = json_origin(resource, resource_metrics, scope_metrics, scope_place)

@@ -7,6 +7,7 @@ from typing import Final
 
 from tokentrail.backend.log import LogRecord
 from tokentrail.backend.point import Point
+from tokentrail.backend.signals import Signal
 from tokentrail.backend.span import Span
 
 MAX_VALUE_DEPTH: Final = 16
@@ -20,12 +21,33 @@ INVALID_TRACE_ID: Final = "invalid_trace_id"
 INVALID_SPAN_ID: Final = "invalid_span_id"
 """Reason of rejection: not 8 bytes, or all zero."""
 
+_ITEMS: Final = {Signal.TRACES: "spans", Signal.LOGS: "log records", Signal.METRICS: "points"}
+_BATCH_SIZE: Final = {
+    Signal.TRACES: "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
+    Signal.LOGS: "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE",
+    Signal.METRICS: "max_export_batch_size of the exporter",
+}
+"""What makes a sender's requests smaller."""
 _MIN_INT64: Final = -(2**63)
 _MAX_INT64: Final = 2**63 - 1
 
 
 class DecodeError(Exception):
     """The body is not an export request; the message says what is wrong, for the sender to read. Never retryable."""
+
+
+class TooManyItemsError(Exception):
+    """The body holds more spans, log records or points than one request may. Never retryable."""
+
+    reason: Final = "too_many"
+
+    def __init__(self, signal: Signal, count: int, most: int):
+        self.signal, self.count = signal, count
+        """How many there were, as far as they were counted."""
+        super().__init__(
+            f"the request holds {count} {_ITEMS[signal]}, more than {most}, the limit; send smaller batches "
+            f"({_BATCH_SIZE[signal]}) or raise TOKENTRAIL_MAX_REQUEST_SPANS"
+        )
 
 
 @dataclass(frozen=True, slots=True)
