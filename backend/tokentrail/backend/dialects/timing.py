@@ -15,6 +15,8 @@ _FIRST_TOKEN: Final = (
     "gen_ai.response.time_to_first_token",
 )
 _SERVER_FIRST_TOKEN: Final = "gen_ai.server.time_to_first_token"  # noqa: S105  # a latency, not a secret
+FIRST_TOKEN: Final = (*_FIRST_TOKEN, _SERVER_FIRST_TOKEN)
+"""What `first_token_ns` looks at."""
 _MAX_SECONDS: Final = 1e6
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_NUMBER: Final = re.compile(r"\d{10,19}(\.\d{1,9})?")
