@@ -44,8 +44,8 @@ _READ: Final = ("Resource", "Span", "Event", "Link")
 """Messages whose attributes are read, so that what is malformed in them is found without the parser."""
 
 _MAX_KNOWN_BYTES: Final = 64
-"""Longer attributes are content, or ids: hardly any comes twice. What fits is too short to be nested too deeply, so that
-none that is remembered goes uncounted."""
+"""Longer attributes are content, or ids: hardly any comes twice. What fits is too short to be nested too
+deeply, so that none that is remembered goes uncounted."""
 _MAX_KNOWN: Final = 16_384
 """Attributes that are remembered, about 8 MB; then all are forgotten, and what is frequent is soon back."""
 
