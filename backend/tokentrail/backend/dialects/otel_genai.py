@@ -79,8 +79,14 @@ class OtelGenAI:
 
     def read(self, span: Span) -> Row | None:
         """The span's row, of whatever kind."""
-        keys = tuple(span.attributes)
-        return _row(span, _shape(keys) if len(keys) <= _MAX_KEYS else _shape_of(keys))
+        return _row(span, _shape_for(span))
+
+    def counts_for_nothing(self, span: Span) -> bool:
+        """True for a span that, in this dialect, is no billable call and tells neither usage, cost nor whose it is."""
+        shape = _shape_for(span)
+        if shape.has_usage or shape.has_cost or shape.tells_whose:
+            return False
+        return kinds.kind_of(identity.operation(span)) not in kinds.BILLABLE
 
 
 class Tokentrail(OtelGenAI):
@@ -107,6 +113,8 @@ class _Shape:
     counters: Counters
     has_usage: bool
     has_cost: bool
+    tells_whose: bool
+    """Whether there is a user or a session, which calls below the span may lack (`ingest/trace_wide.py`)."""
     has_content: bool
     has_finish: bool
     may_stream: bool
@@ -124,11 +132,17 @@ def _shape_of(keys: tuple[str, ...]) -> _Shape:
         counters=counted,
         has_usage=bool(counted) or genai.USAGE_STATUS in known,
         has_cost=not known.isdisjoint(_COST),
+        tells_whose=not known.isdisjoint((*_USER, *_SESSION, *_TEXTS["session_name"])),
         has_content=not known.isdisjoint(CONTENT),
         has_finish=not known.isdisjoint(_FINISH_REASONS),
         may_stream=not known.isdisjoint((*_STREAM, *timing.FIRST_TOKEN)),
         properties=tuple((key, key.removeprefix(prefix)) for key in keys if key.startswith(prefix)),
     )
+
+
+def _shape_for(span: Span) -> _Shape:
+    keys = tuple(span.attributes)
+    return _shape(keys) if len(keys) <= _MAX_KEYS else _shape_of(keys)
 
 
 def _present(names_of: Mapping[str, tuple[str, ...]], keys: frozenset[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:

@@ -36,7 +36,7 @@ _counts: Final = attrgetter(*_COUNTS)
 
 
 Read = tuple[Span, Row | None]
-"""A span and what it tells of a model call, of whatever kind; `None` for nothing."""
+"""A span and what it tells of model calls, of whatever kind; `None` for nothing."""
 
 
 def describe(spans: Iterable[Span]) -> list[Read]:
@@ -53,6 +53,8 @@ def normalise(spans: Iterable[Span]) -> list[Row]:
 
 def _described(span: Span, whole: Counts | None) -> Row | None:
     """The row of `span`, with the counts that are known to be the whole ones in place of its own."""
+    if whole is None and dialects.counts_for_nothing(span):
+        return None
     row = dialects.describe(span)
     if row is not None and whole is not None:
         row = replace(row, **whole)
