@@ -10,7 +10,7 @@ from decimal import Decimal
 from operator import attrgetter
 from typing import Final
 
-from tokentrail.backend.frozen import frozen
+from tokentrail.semconv.frozen import frozen
 
 EVENT: Final = "event"
 """`Row.source` of a call that only a log record told."""

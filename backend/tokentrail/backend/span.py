@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import TypeAlias
 
-from tokentrail.backend.frozen import frozen
+from tokentrail.semconv.frozen import frozen
 
 Value: TypeAlias = str | bool | int | float | bytes | tuple["Value", ...] | Mapping[str, "Value"] | None
 """One attribute value: an OTLP AnyValue as Python has it; `None` is an AnyValue with nothing set."""

@@ -15,6 +15,8 @@ from tokentrail.backend.span import Attributes, Value
 from tokentrail.semconv.usage import NOT_A_COUNT
 
 _ABSENT: Final = frozenset({"", "null", "{}", "[]", "<REDACTED>", "__REDACTED__"})
+_LONGEST_ABSENT: Final = max(map(len, _ABSENT))
+"""Content, which is long, is not hashed to find out that it is there."""
 _DECIMAL: Final = re.compile(r"\d{1,18}(\.\d{1,18})?([eE][+-]?\d{1,2})?")
 _MAX_WHOLE: Final = 2**63 - 1
 _HALVES: Final = ("\\ud", "\\uD")
@@ -26,7 +28,7 @@ def first(attributes: Attributes, *names: str) -> Value:
     for name in names:
         # Most names are absent from most spans: that case must cost one lookup and no more.
         if (value := attributes.get(name)) is not None and (
-            value not in _ABSENT if type(value) is str else value != () and value != {}
+            len(value) > _LONGEST_ABSENT or value not in _ABSENT if type(value) is str else value != () and value != {}
         ):
             return value
     return None
@@ -37,7 +39,7 @@ def text(attributes: Attributes, *names: str) -> str:
     for name in names:
         if (value := attributes.get(name)) is not None:
             if type(value) is str:
-                if value not in _ABSENT:
+                if len(value) > _LONGEST_ABSENT or value not in _ABSENT:
                     return value
             elif value != () and value != {}:
                 return as_text(value)

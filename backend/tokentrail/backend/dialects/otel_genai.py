@@ -12,6 +12,7 @@ The era is never asked for: of each field the newest name wins. Conventions: see
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, Final
 
 from tokentrail.backend.dialects import coerce, identity, kinds, timing
@@ -60,6 +61,7 @@ _WHOLES: Final[Mapping[str, tuple[str, ...]]] = {
 _COST: Final = (genai.PRICING_STATUS, genai.USAGE_COST)
 _COST_FIELDS: Final = tuple(field.name for field in fields(ReportedCost))
 _USAGE_FIELDS: Final = tuple(field.name for field in fields(Usage))
+_usage_values: Final = attrgetter(*_USAGE_FIELDS)
 _CONTENT_FIELDS: Final = tuple(field.name for field in fields(Content))
 
 _SHAPES: Final = 4096
@@ -165,7 +167,8 @@ def _row(span: Span, shape: _Shape) -> Row:
     told["response_model"] = response_model = coerce.model(attributes, genai.RESPONSE_MODEL)
     told["provider"] = identity.provider(span, response_model or request_model)
     if shape.has_usage:
-        _take(told, _USAGE_FIELDS, read_usage(attributes, told_by=shape.counters))
+        usage = read_usage(attributes, told_by=shape.counters)
+        told.update(zip(_USAGE_FIELDS, _usage_values(usage), strict=True))
     if shape.has_cost and (reported := read_cost(attributes)) is not None:
         _take(told, _COST_FIELDS, reported)
     if shape.may_stream:

@@ -3,7 +3,7 @@
 All that a price depends on is in the row, so that it can be priced again when the price list is corrected.
 """
 
-from tokentrail.backend.dialects.reported_cost import usd
+from tokentrail.backend.dialects.reported_cost import rounded, usd
 from tokentrail.backend.row import Row
 from tokentrail.semconv import cost
 from tokentrail.semconv.usage import Usage
@@ -45,7 +45,8 @@ def priced(row: Row) -> Row:
     total = usd(result.total_usd)
     if total is None:
         return _unpriced(row, cost.Reason.INVALID_USAGE)
-    components = {name: amount for name, exact in result.components.items() if (amount := usd(exact))}
+    # The total is finite and within bounds, hence its components are.
+    components = {name: amount for name, exact in result.components.items() if (amount := rounded(exact))}
     if components:
         # Each is rounded to what a row can hold; the total is what the row's components add up to.
         total = usd(sum(components.values()))

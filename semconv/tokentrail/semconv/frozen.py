@@ -12,5 +12,5 @@ _Class = TypeVar("_Class")
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def frozen(cls: type[_Class]) -> type[_Class]:
-    """A slotted dataclass that nobody may change: mypy sees to that."""
-    return dataclass(slots=True)(cls)
+    """A slotted, hashable dataclass that nobody may change: mypy sees to that."""
+    return dataclass(slots=True, unsafe_hash=True)(cls)
