@@ -1,11 +1,13 @@
 """The benchmark of the ingest: that it sends what it says, and finds what a backend did wrong."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from benchmarks.ingest import load
+from benchmarks.ingest import load, payloads
 from benchmarks.ingest.payloads import Request, requests
 
 
@@ -44,3 +46,20 @@ def test_a_load_is_measured_and_what_it_stored_is_checked(transport: str) -> Non
     assert measured.cpu_s > 0
     assert measured.ack_ms[0] > 0
     assert measured.memory_mb > 50
+
+
+def test_a_call_without_a_price_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(payloads, "_MODELS", [("nobody", "no-model", "no-model-1", "api.nobody.example")])
+
+    with pytest.raises(load.WrongResultError, match="requests_unpriced"):
+        load.measure(load.Load("http", 0, 16, 1, 16))
+
+
+def test_a_span_too_many_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def one_less(*arguments: int) -> Iterator[Request]:
+        return (replace(each, spans=each.spans - 1) for each in requests(*arguments))
+
+    monkeypatch.setattr(load, "requests", one_less)
+
+    with pytest.raises(load.WrongResultError, match="spans_stored"):
+        load.measure(load.Load("http", 0, 16, 1, 16))

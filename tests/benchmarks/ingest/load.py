@@ -3,12 +3,11 @@
 import contextlib
 import http.client
 import itertools
-import json
 import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import quantiles
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 import grpc
 
 from benchmarks.ingest.payloads import Request, requests
+from benchmarks.ingest.stored import Stored, read_stored
 from support.backend_process import EXPORT, BackendProcess
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
@@ -27,6 +27,9 @@ _WARM_UP_REQUESTS: Final = 12
 _BACK_OFF_S: Final = 0.2
 _QUIET: Final = 0.05
 """Share of a core below which a backend has nothing left to do."""
+
+
+_COUNTERS: Final = ("tokentrail_spans_stored_total", "tokentrail_requests_total", "tokentrail_requests_unpriced_total")
 
 
 class WrongResultError(Exception):
@@ -200,15 +203,18 @@ def _wait_quiet(backend: BackendProcess) -> None:
 
 
 def _verify(backend: BackendProcess, sent: Sequence[Request]) -> None:
-    """Every span stored once, every call a row, priced and counted."""
+    """Every span stored once, every call a row with a cost, and counted. Ends the backend."""
     spans, calls = sum(each.spans for each in sent), sum(each.calls for each in sent)
-    totals: Mapping[str, object] = json.loads(backend.get("/api/totals").body)
-    unpriced = backend.metric("tokentrail_requests_unpriced_total")
-    counted = backend.metric("tokentrail_requests_total")
-    stored = backend.metric("tokentrail_spans_stored_total")
-    found = (int(stored), int(str(totals["requests"])), int(counted), int(unpriced))
-    if found[:3] != (spans, calls, calls):
-        raise WrongResultError(f"sent {spans} spans with {calls} calls; stored, rows, counted, unpriced: {found}")
+    counted = [int(backend.metric(name)) for name in _COUNTERS]
+    if counted != [spans, calls, 0]:
+        raise WrongResultError(
+            f"sent {spans} spans with {calls} calls; counted {dict(zip(_COUNTERS, counted, strict=True))}"
+        )
+    if code := backend.terminate():
+        raise WrongResultError(f"the backend ended with {code}")
+    stored = read_stored(backend.data)
+    if stored != Stored(spans, spans, calls, calls, calls, sum(each.contents for each in sent)):
+        raise WrongResultError(f"sent {spans} spans with {calls} calls; there is {stored}")
 
 
 def _cpu_s(backend: BackendProcess) -> float:

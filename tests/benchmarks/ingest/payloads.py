@@ -51,6 +51,8 @@ class Request:
     spans: int
     calls: int
     """Spans that are billable model calls: one row each."""
+    contents: int
+    """Calls with messages."""
 
 
 def requests(content_bytes: int, spans: int, seed: int = 1) -> Iterator[Request]:
@@ -61,7 +63,7 @@ def requests(content_bytes: int, spans: int, seed: int = 1) -> Iterator[Request]
     traces = 0
     while True:
         made: dict[str, list[Span]] = {scope: [] for scope in SCOPES}
-        calls = 0
+        calls = contents = 0
         trace, parent, history = b"", b"", ""
         for _ in range(spans):
             letter, first = next(letters)
@@ -72,8 +74,9 @@ def requests(content_bytes: int, spans: int, seed: int = 1) -> Iterator[Request]
             scope = _fill(span, letter, chance, words, history, content_bytes)
             parent = span.span_id if letter == "A" else parent
             calls += letter in "CE"
+            contents += letter == "C" and content_bytes > 0
             made[scope].append(span)
-        yield Request(_request(made), spans, calls)
+        yield Request(_request(made), spans, calls, contents)
 
 
 def _letters(chance: random.Random) -> Iterator[tuple[str, bool]]:
