@@ -51,7 +51,7 @@ def test_a_load_is_measured_and_what_it_stored_is_checked(transport: str) -> Non
 def test_a_call_without_a_price_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(payloads, "_MODELS", [("nobody", "no-model", "no-model-1", "api.nobody.example")])
 
-    with pytest.raises(load.WrongResultError, match="requests_unpriced"):
+    with pytest.raises(load.WrongResultError, match="unpriced"):
         load.measure(load.Load("http", 0, 16, 1, 16))
 
 

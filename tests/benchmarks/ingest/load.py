@@ -29,7 +29,7 @@ _QUIET: Final = 0.05
 """Share of a core below which a backend has nothing left to do."""
 
 
-_COUNTERS: Final = ("tokentrail_spans_stored_total", "tokentrail_requests_total", "tokentrail_requests_unpriced_total")
+_COUNTERS: Final = ("tokentrail_spans_stored_total", "tokentrail_requests_total", "tokentrail_unpriced_requests_total")
 
 
 class WrongResultError(Exception):
