@@ -1,11 +1,17 @@
 """The quick decoder reads every body as the plain one does, and packs what their values pack to."""
 
+import base64
+import json
 import random
 import struct
 from collections.abc import Callable
 from itertools import islice
+from pathlib import Path
+from typing import Final
 
 import pytest
+from google.protobuf.json_format import ParseDict
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as SpanMessage
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
@@ -13,10 +19,20 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Status
 from benchmarks.ingest.payloads import requests
 from support import otlp
 from tokentrail.backend.attribute_text import PackedAttributes, pack
+from tokentrail.backend.ingest.normalise import normalise
+from tokentrail.backend.receiver.decode import Encoding, decode
 from tokentrail.backend.receiver.decode_packed import decode_packed
 from tokentrail.backend.receiver.decode_protobuf import decode_protobuf
-from tokentrail.backend.receiver.decoded import Decoded, DecodeError
+from tokentrail.backend.receiver.decoded import TOO_DEEP, Decoded, DecodeError
+from tokentrail.backend.receiver.limits import DEPTH
+from tokentrail.backend.store.rows import encode_rows, encode_spans
 
+RECORDED: Final = sorted(
+    path
+    for path in (Path(__file__).parents[1] / "fixtures" / "dialects").rglob("*.json")
+    if not path.name.endswith(".want.json") and '"resourceSpans"' in path.read_text(encoding="utf-8")
+)
+IDS: Final = ("traceId", "spanId", "parentSpanId")
 REQUESTS = 300
 KEYS = ("gen_ai.operation.name", "é", "", "k" * 127, "k" * 128, "k" * 300, "a", "b")
 TEXTS = ("", "chat", "é\U0001f600", "x" * 127, "x" * 128, "x" * 20_000, "\x00")
@@ -105,6 +121,51 @@ def test_a_damaged_request_is_read_or_refused_alike(seed: int) -> None:
         refused += expected.startswith("refused")
         assert outcome(decode_packed, damaged) == expected
     assert 0 < refused < REQUESTS
+
+
+def recorded(path: Path) -> bytes:
+    """A recorded request of OTLP's JSON as protobuf, by protobuf's own reader; ids are hex in the former."""
+
+    def with_bytes(value: object) -> object:
+        if isinstance(value, list):
+            return [with_bytes(item) for item in value]
+        if isinstance(value, dict):
+            return {
+                key: base64.b64encode(bytes.fromhex(item)).decode() if key in IDS else with_bytes(item)
+                for key, item in value.items()
+            }
+        return value
+
+    message = ExportTraceServiceRequest()
+    ParseDict(with_bytes(json.loads(path.read_bytes())), message, ignore_unknown_fields=True)  # type: ignore[arg-type]  # a document
+    return message.SerializeToString()
+
+
+def test_every_recorded_request_gives_the_same_spans_rows_and_blocks() -> None:
+    assert len(RECORDED) > 300
+
+    for path in RECORDED:
+        body = recorded(path)
+        plain, quick = decode_protobuf(body), decode_packed(body)
+        rows = normalise(plain.spans)
+        assert quick == plain, path
+        assert normalise(quick.spans) == rows, path
+        assert encode_spans(quick.spans).data.join() == encode_spans(plain.spans).data.join(), path
+        assert encode_rows(normalise(quick.spans), 5).data.join() == encode_rows(rows, 5).data.join(), path
+
+
+def test_values_nested_too_deeply_are_counted_once_whoever_reads_them() -> None:
+    deep = AnyValue(string_value="x")
+    for _ in range(20):
+        deep = AnyValue(array_value=ArrayValue(values=[deep]))
+    usual = otlp.span({"deep": deep})
+    unusual = otlp.span({"deep": deep}, span_id=b"short")
+
+    quick = decode(otlp.body(usual, usual), Encoding.PROTOBUF)
+    plain = decode(otlp.body(usual, unusual, usual), Encoding.PROTOBUF)
+
+    assert TOO_DEEP in repr(quick.spans[0].attributes["deep"])
+    assert (dict(quick.cut), dict(plain.cut), len(plain.spans)) == ({DEPTH: 2}, {DEPTH: 2}, 2)
 
 
 UNUSUAL = {

@@ -15,15 +15,15 @@ from typing import Final
 from benchmarks.ingest.load import Load, Measured, idle, measure
 
 LOADS: Final = (
-    Load("http", 2048, 512, 4, 120_000),
-    Load("http", 2048, 512, 1, 120_000),
-    Load("http", 2048, 512, 32, 120_000),
-    Load("http", 2048, 16, 4, 60_000),
-    Load("http", 2048, 16, 1, 40_000),
-    Load("grpc", 2048, 512, 4, 120_000),
-    Load("grpc", 2048, 16, 4, 60_000),
-    Load("http", 0, 512, 4, 120_000),
-    Load("http", 8192, 512, 4, 40_000),
+    Load("http", 2048, 512, 4, 60_000),
+    Load("http", 2048, 512, 1, 60_000),
+    Load("grpc", 2048, 512, 4, 60_000),
+    Load("http", 8192, 512, 4, 24_000),
+    Load("grpc", 8192, 512, 4, 24_000),
+    Load("http", 0, 512, 4, 60_000),
+    Load("http", 2048, 512, 32, 60_000),
+    Load("http", 2048, 16, 4, 16_000),
+    Load("http", 2048, 16, 1, 16_000),
 )
 _PORTIONS: Final = ("semconv", "instrumentation", "backend")
 

@@ -80,7 +80,9 @@ def _moment_ns(told: str) -> int | None:
 
 def _nanoseconds(attributes: Attributes, names: tuple[str, ...], unit: float) -> int | None:
     for name in names:
-        value = coerce.number(attributes, name)
-        if value is not None and 0 <= value < _MAX_SECONDS * 1e9 / unit:
-            return round(value * unit)
+        # Most names are absent from most spans.
+        if (told := attributes.get(name)) is not None and (value := coerce.as_number(told)) is not None:
+            value = float(value)
+            if 0 <= value < _MAX_SECONDS * 1e9 / unit:
+                return round(value * unit)
     return None
