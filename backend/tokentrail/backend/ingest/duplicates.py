@@ -74,8 +74,8 @@ class Memory:
 
     def suspects(self, keys: Sequence[Key], start_ns: Sequence[int], end_ns: Sequence[int]) -> list[int]:
         """Places in `keys` of the spans that may have been stored before."""
-        young, old = self._young, self._old
-        found = [place for place, key in enumerate(keys) if _has(young, key) or _has(old, key)]
+        young, old, has_old = self._young, self._old, self._has_old
+        found = [place for place, key in enumerate(keys) if _has(young, key) or (has_old and _has(old, key))]
         from_ns = self._complete_from_ns + int(SLACK_S * 1e9)
         if min(end_ns, default=from_ns) >= from_ns or min(start_ns, default=0) > self._newest_ns:
             return found
