@@ -164,6 +164,42 @@ def test_what_the_memory_has_forgotten_is_looked_up() -> None:
     assert found.fresh_spans([first]) == []
 
 
+def test_a_span_that_began_after_all_that_is_stored_is_not_looked_up() -> None:
+    store = Watched()
+    found, _ = memory(store, now_s=1000)
+    found.begin_after(int(990 * SECOND))
+    stored, new = at(990, 1), at(999, 2)
+    store.insert([stored], [])
+
+    assert found.fresh_spans([stored, new]) == [new]
+    assert store.looked_for == [1]
+
+
+def test_a_newest_span_of_far_ahead_tells_nothing_of_others() -> None:
+    store = Watched()
+    found, _ = memory(store, now_s=1000)
+    found.begin_after(int(1000 * SECOND) + 2 * 86_400 * 10**9)
+
+    found.fresh_spans([at(999, 1)])
+
+    assert store.looked_for == [1]
+
+
+@pytest.mark.parametrize("tick_s", [1, 0, -1])
+def test_spans_of_this_process_that_it_has_forgotten_are_looked_up(tick_s: int) -> None:
+    store = Watched()
+    found, clock = memory(store, now_s=1000, generation_spans=10)
+    found.begin_after(int(900 * SECOND))
+    first = at(1000, 1)
+    found.remember([first])
+    store.insert([first], [])
+    for number in range(2, 40):
+        clock[0] = 1000 + tick_s * number
+        found.remember([at(2000 + number, number)])
+
+    assert found.fresh_spans([first]) == []
+
+
 def test_with_other_backends_at_the_same_store_everything_is_looked_up() -> None:
     store = Watched()
     found = Duplicates(store, shared=True, memory=Memory(lambda: 0))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.calls import call
+from tokentrail.backend import attribute_text
 from tokentrail.backend.row import Row
 from tokentrail.backend.span import Value
 from tokentrail.backend.store import migrate, native, rows
@@ -67,14 +68,14 @@ def test_columns_have_the_names_and_order_of_the_migrations() -> None:
     ],
 )
 def test_attribute_values_become_text_as_the_collectors_exporter_writes_them(value: Value, text: str) -> None:
-    assert rows.text(value) == text
+    assert attribute_text.text(value) == text
 
 
 @pytest.mark.parametrize(
     ("number", "encoded"), [(0, "00"), (127, "7f"), (128, "8001"), (300, "ac02"), (2**32, "8080808010")]
 )
 def test_lengths_are_written_in_seven_bit_groups(number: int, encoded: str) -> None:
-    assert native.varint(number).hex() == encoded
+    assert attribute_text.varint(number).hex() == encoded
 
 
 def test_a_cost_is_written_as_picodollars() -> None:

@@ -11,7 +11,6 @@ import pytest
 from support.calls import NOON_NS, call, span
 from tokentrail.backend.access.caller import ANYONE
 from tokentrail.backend.query.api import Api
-from tokentrail.backend.span import Span
 from tokentrail.backend.store import chdb, rows
 from tokentrail.backend.store.chdb import ChdbStore
 from tokentrail.backend.store.migrate import load
@@ -51,15 +50,11 @@ def of_version_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ch
     names = {str(row["name"]) for row in store.query("DESCRIBE TABLE llm_requests")}
     columns = [column for column in rows.ROW_COLUMNS if column.name in names]
     old = span()
-    of_spans = [column for column in rows._span_columns(_texts(old)) if column.name != "Project"]
+    of_spans = [column for column in rows.SPAN_COLUMNS if column.name != "Project"]
     store._send(store._open_writer(), rows._block("otel_traces", of_spans, [old]))
     store._send(store._open_writer(), rows._block("llm_requests", columns, ROWS))
     yield store
     store.close()
-
-
-def _texts(of: Span) -> dict[int, dict[str, str]]:
-    return {id(of.resource_attributes): rows.text_map(of.resource_attributes)}
 
 
 def write(store: ChdbStore, sql: str) -> None:

@@ -8,6 +8,7 @@ python -m benchmarks --lag                 lateness of an event loop under 20 st
 python -m benchmarks --startup             what importing and switching on takes
 python -m benchmarks --soak --calls 1000000    whether memory grows
 python -m benchmarks --pricing             what finding a price takes
+python -m benchmarks --ingest              what a span costs the backend; --against for another checkout beside it
 """
 
 import argparse
@@ -21,6 +22,7 @@ from benchmarks import others, pricing, render
 from benchmarks.cases import CASES, Case, case
 from benchmarks.contenders import CONTENDERS, contender
 from benchmarks.driver import Mode, Setup, measure
+from benchmarks.ingest import report as ingest
 from benchmarks.result import EmptyRunError, rows
 from support.rivals import OPENAI_2, OPENAI_3
 
@@ -44,6 +46,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--startup", action="store_true", help="import and switching on")
     parser.add_argument("--soak", action="store_true", help="memory over many calls")
     parser.add_argument("--pricing", action="store_true", help="the cost of one call")
+    parser.add_argument("--ingest", action="store_true", help="spans a second of the backend")
+    parser.add_argument("--against", type=Path, help="checkout of another version, for the ingest")
+    parser.add_argument("--loads", default="", help="numbers of the ingest's loads, from 0; all of them unless given")
     parser.add_argument("--calls", type=int, default=0, help="of the profile (1000) or the soak (20000)")
     parser.add_argument("--streams", type=int, default=20, help="at once, for the lag")
     return parser
@@ -74,6 +79,10 @@ def main() -> int:
     setup = Setup({"3": OPENAI_3, "2": OPENAI_2}[arguments.openai], arguments.signals)
     cases = [case(name) for name in arguments.cases.split(",")]
     ours = [mode for mode in _modes(arguments) if arguments.only or mode.name in ("none", "tokentrail")]
+    if arguments.ingest:
+        loads = [ingest.LOADS[int(number)] for number in arguments.loads.split(",") if number] or ingest.LOADS
+        rounds = 1 if arguments.rounds == _ROUNDS else arguments.rounds
+        return ingest.report(rounds, arguments.against, loads, arguments.json, _say)
     if arguments.pricing:
         return pricing.report(print)
     if arguments.profile:

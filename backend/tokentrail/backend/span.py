@@ -4,9 +4,10 @@ Times are integer nanoseconds since the epoch, ids lower-case hex.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import TypeAlias
+
+from tokentrail.semconv.frozen import frozen
 
 Value: TypeAlias = str | bool | int | float | bytes | tuple["Value", ...] | Mapping[str, "Value"] | None
 """One attribute value: an OTLP AnyValue as Python has it; `None` is an AnyValue with nothing set."""
@@ -33,7 +34,7 @@ class Kind(IntEnum):
     CONSUMER = 5
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Event:
     """A timed event of a span."""
 
@@ -42,7 +43,7 @@ class Event:
     attributes: Attributes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Link:
     """A link from a span to another."""
 
@@ -52,7 +53,7 @@ class Link:
     attributes: Attributes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Span:
     """One span with its resource and scope. Resource mappings are shared by all spans of a resource."""
 

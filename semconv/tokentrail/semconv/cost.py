@@ -6,12 +6,12 @@ it never costs 0.
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from tokentrail.semconv import genai
+from tokentrail.semconv.frozen import frozen
 from tokentrail.semconv.pricing.card import Reason, Source, Unpriced
 from tokentrail.semconv.pricing.charge import charge
 from tokentrail.semconv.pricing.money import MAX_USD
@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 _logged: set[str] = set()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Call:
     """What is to be priced."""
 

@@ -5,8 +5,10 @@ Providers that report disjoint counts (Anthropic's `input_tokens` leaves the cac
 their bodies are read. `None` means "not reported", which is not 0.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from operator import attrgetter
+
+from tokentrail.semconv.frozen import frozen
 
 MAX_TOKENS = 1_000_000_000_000
 """A count above this is a fault of the sender, not a usage: no call has ever come near it."""
@@ -19,7 +21,7 @@ NOT_A_COUNT = -1
 where "not reported" would have it priced without that part."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Usage:
     """The counts of one call; each is a non-negative int or `None` when the provider did not report it."""
 

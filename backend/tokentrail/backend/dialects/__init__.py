@@ -94,8 +94,7 @@ def describe(span: Span) -> Row | None:
     """What `span` is, in whatever dialects and of whatever kind: an agent, too, has a row here."""
     if genai.DUPLICATE_OF in span.attributes:
         return None  # another span, which is counted, stands for the same call
-    keys = tuple(span.attributes)
-    spoken = _spoken(keys, span.scope_name) if len(keys) <= _MAX_KEYS else _speakers(keys, span.scope_name)
+    spoken = _dialects_of(span)
     if not spoken:
         return None
     rows = [row for dialect in spoken if (row := dialect.read(span)) is not None]
@@ -107,6 +106,22 @@ def describe(span: Span) -> Row | None:
     return None if redirected else row
 
 
+def counts_for_nothing(span: Span) -> bool:
+    """True for a span that is no billable call and tells nothing of any: nobody needs what `describe` says of it.
+
+    Only for what is quickly known; false for all others.
+    """
+    spoken = _dialects_of(span)
+    if len(spoken) > 1:
+        return False
+    return not spoken or (isinstance(spoken[0], OtelGenAI) and spoken[0].counts_for_nothing(span))
+
+
+def _dialects_of(span: Span) -> tuple[Dialect, ...]:
+    keys = tuple(span.attributes)
+    return _spoken(keys, span.scope_name) if len(keys) <= _MAX_KEYS else _speakers(keys, span.scope_name)
+
+
 @lru_cache(maxsize=_SHAPES)
 def _spoken(keys: tuple[str, ...], scope: str) -> tuple[Dialect, ...]:
     return _speakers(keys, scope)
@@ -116,4 +131,4 @@ def _speakers(keys: tuple[str, ...], scope: str) -> tuple[Dialect, ...]:
     return tuple(dialect for dialect in DIALECTS if dialect.matches(keys, scope))
 
 
-__all__ = ["DIALECTS", "Dialect", "describe", "read", "whole_usages"]
+__all__ = ["DIALECTS", "Dialect", "counts_for_nothing", "describe", "read", "whole_usages"]

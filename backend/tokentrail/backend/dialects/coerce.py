@@ -15,6 +15,8 @@ from tokentrail.backend.span import Attributes, Value
 from tokentrail.semconv.usage import NOT_A_COUNT
 
 _ABSENT: Final = frozenset({"", "null", "{}", "[]", "<REDACTED>", "__REDACTED__"})
+_LONGEST_ABSENT: Final = max(map(len, _ABSENT))
+"""Content, which is long, is not hashed to find out that it is there."""
 _DECIMAL: Final = re.compile(r"\d{1,18}(\.\d{1,18})?([eE][+-]?\d{1,2})?")
 _MAX_WHOLE: Final = 2**63 - 1
 _HALVES: Final = ("\\ud", "\\uD")
@@ -24,15 +26,24 @@ _HALVES: Final = ("\\ud", "\\uD")
 def first(attributes: Attributes, *names: str) -> Value:
     """The value of the first of `names` that is present and says something. Aliases are alternatives."""
     for name in names:
-        value = attributes.get(name)
-        if value is not None and value != () and value != {} and not (isinstance(value, str) and value in _ABSENT):
+        # Most names are absent from most spans: that case must cost one lookup and no more.
+        if (value := attributes.get(name)) is not None and (
+            len(value) > _LONGEST_ABSENT or value not in _ABSENT if type(value) is str else value != () and value != {}
+        ):
             return value
     return None
 
 
 def text(attributes: Attributes, *names: str) -> str:
     """The first of `names` as text; empty when none is there."""
-    return as_text(first(attributes, *names))
+    for name in names:
+        if (value := attributes.get(name)) is not None:
+            if type(value) is str:
+                if len(value) > _LONGEST_ABSENT or value not in _ABSENT:
+                    return value
+            elif value != () and value != {}:
+                return as_text(value)
+    return ""
 
 
 def model(attributes: Attributes, *names: str) -> str:
@@ -57,7 +68,6 @@ def as_text(value: Value) -> str:
 def whole(attributes: Attributes, *names: str) -> int | None:
     """The first of `names` that is a count: a non-negative whole number, as a number or as text."""
     for name in names:
-        # Most names are absent from most spans: that case must cost one lookup and no more.
         if (value := attributes.get(name)) is not None and (count := as_whole(value)) is not None:
             return count
     return None

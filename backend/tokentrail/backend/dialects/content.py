@@ -24,6 +24,11 @@ MESSAGE_EVENTS: Final = (*_INPUT_EVENTS_OLD, _CHOICE_EVENT_OLD)
 """Names of events that hold one message each."""
 _EVENT_CONTENT_OLD: Final = "gen_ai.event.content"
 """The message as JSON in one attribute, as .NET and Azure write it."""
+CONTENT: Final = (
+    *(genai.INPUT_MESSAGES, genai.OUTPUT_MESSAGES, genai.SYSTEM_INSTRUCTIONS, genai.TOOL_DEFINITIONS),
+    *(_PROMPT_OLD, _COMPLETION_OLD),
+)
+"""Attributes that hold content. A span with none of them, and without events, has none."""
 
 
 @dataclass(frozen=True, slots=True)

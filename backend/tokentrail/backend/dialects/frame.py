@@ -51,6 +51,8 @@ def frame(span: Span, error_type: str = "", error_message: str = "") -> Frame:
 def _error_type(span: Span, status: int | None) -> str:
     """Why the call failed, empty when it did not. `OK` and `UNSET` alike are success."""
     told = coerce.text(span.attributes, genai.ERROR_TYPE)
+    if not told and status is None and span.status_code != StatusCode.ERROR:
+        return ""
     if told.startswith(_CLASS):
         told = told.removeprefix(_CLASS).removesuffix(_CLASS_END)
     failed_status = str(status) if status is not None and status >= 400 else ""  # HTTP's 4xx and 5xx

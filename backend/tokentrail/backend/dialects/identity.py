@@ -1,5 +1,6 @@
 """Which call it is: operation, kind, provider. Framework names are not providers; then the host and the model tell."""
 
+from functools import lru_cache
 from typing import Final
 
 from tokentrail.backend.dialects import coerce, kinds
@@ -21,6 +22,8 @@ _GATEWAYS: Final = frozenset({providers.HELICONE, providers.PORTKEY, providers.V
 
 _AZURE_AT_ONE_HOST: Final = (providers.AZURE_INFERENCE, providers.AZURE_OPENAI)
 """Azure AI Foundry serves Azure OpenAI under a path of its own: then the sender knows better than the host tells."""
+_MAX_REMEMBERED_CHARS: Final = 500
+"""Of the names of a call whose provider is remembered."""
 
 
 def operation(span: Span) -> str:
@@ -53,10 +56,18 @@ def provider(span: Span, model: str, *names: str, host: str = "", port: int | No
     """
     if address := coerce.text(span.attributes, genai.SERVER_ADDRESS):
         host, port = address, coerce.whole(span.attributes, genai.SERVER_PORT)
-    of_host = providers.of_host(host, port) if host else None
     named = coerce.text(span.attributes, *(names or _PROVIDER))
+    look_up = _remembered if len(host) + len(named) + len(model) <= _MAX_REMEMBERED_CHARS else _provider
+    return look_up(host, port, named, model)
+
+
+def _provider(host: str, port: int | None, named: str, model: str) -> str:
+    of_host = providers.of_host(host, port) if host else None
     if named.strip().lower() in _NOT_PROVIDERS:
         named = ""
     if of_host and not (named and of_host in _GATEWAYS) and (of_host, named) != _AZURE_AT_ONE_HOST:
         return of_host
     return providers.canonical(named) if named else of_host or providers.of_model(model)
+
+
+_remembered: Final = lru_cache(maxsize=4096)(_provider)

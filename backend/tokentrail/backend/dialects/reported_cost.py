@@ -62,10 +62,18 @@ def read_cost(attributes: Attributes) -> ReportedCost | None:
 
 def usd(amount: float | Decimal | None) -> Decimal | None:
     """An amount to 1e-12 USD, or `None` when it is no amount a call can cost."""
-    if amount is None or not math.isfinite(amount) or not 0 <= amount < MAX_USD:
+    if amount is None:
         return None
-    exact = amount if isinstance(amount, Decimal) else Decimal(repr(amount))
-    return exact.quantize(_QUANTUM, context=_CONTEXT)
+    if isinstance(amount, Decimal):
+        return rounded(amount) if amount.is_finite() and 0 <= amount < MAX_USD else None
+    if not math.isfinite(amount) or not 0 <= amount < MAX_USD:
+        return None
+    return rounded(Decimal(repr(amount)))
+
+
+def rounded(amount: Decimal) -> Decimal:
+    """An amount that a call can cost to 1e-12 USD."""
+    return amount.quantize(_QUANTUM, None, _CONTEXT)
 
 
 def _components(attributes: Attributes) -> dict[str, Decimal]:

@@ -15,6 +15,8 @@ _FIRST_TOKEN: Final = (
     "gen_ai.response.time_to_first_token",
 )
 _SERVER_FIRST_TOKEN: Final = "gen_ai.server.time_to_first_token"  # noqa: S105  # a latency, not a secret
+FIRST_TOKEN: Final = (*_FIRST_TOKEN, _SERVER_FIRST_TOKEN)
+"""What `first_token_ns` looks at."""
 _MAX_SECONDS: Final = 1e6
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_NUMBER: Final = re.compile(r"\d{10,19}(\.\d{1,9})?")
@@ -78,7 +80,9 @@ def _moment_ns(told: str) -> int | None:
 
 def _nanoseconds(attributes: Attributes, names: tuple[str, ...], unit: float) -> int | None:
     for name in names:
-        value = coerce.number(attributes, name)
-        if value is not None and 0 <= value < _MAX_SECONDS * 1e9 / unit:
-            return round(value * unit)
+        # Most names are absent from most spans.
+        if (told := attributes.get(name)) is not None and (value := coerce.as_number(told)) is not None:
+            value = float(value)
+            if 0 <= value < _MAX_SECONDS * 1e9 / unit:
+                return round(value * unit)
     return None

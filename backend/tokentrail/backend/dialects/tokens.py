@@ -1,5 +1,6 @@
 """Token counts of `gen_ai.*` spans of every era, as inclusive totals, and what is billed beside them."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -43,25 +44,40 @@ _TOTAL: Final = ("gen_ai.usage.total_tokens", "llm.usage.total_tokens")
 """Never a source: it only tells whether the input includes the cache."""
 
 
-def read_usage(attributes: Attributes, *, cache_apart: bool | None = None) -> Usage:
+_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
+    "input_tokens": _INPUT,
+    "output_tokens": _OUTPUT,
+    "cache_read_tokens": _CACHE_READ,
+    "cache_write_tokens": _CACHE_WRITE,
+    "cache_write_1h_tokens": (genai.USAGE_CACHE_WRITE_1H_INPUT_TOKENS,),
+    "reasoning_tokens": _REASONING,
+    "audio_input_tokens": (genai.USAGE_AUDIO_INPUT_TOKENS,),
+    "audio_output_tokens": (genai.USAGE_AUDIO_OUTPUT_TOKENS,),
+    "audio_cache_read_tokens": (genai.USAGE_AUDIO_CACHE_READ_INPUT_TOKENS,),
+    "image_input_tokens": (genai.USAGE_IMAGE_INPUT_TOKENS,),
+    "image_output_tokens": (genai.USAGE_IMAGE_OUTPUT_TOKENS,),
+    "web_searches": (genai.USAGE_WEB_SEARCHES,),
+}
+"""The attributes of each field of `Usage`."""
+
+Counters = tuple[tuple[str, tuple[str, ...]], ...]
+"""Fields of `Usage` with the names to look for."""
+
+
+def counters(keys: Collection[str]) -> Counters:
+    """What there is to count on a span with these attributes."""
+    found = ((field, tuple(name for name in names if name in keys)) for field, names in _NAMES.items())
+    return tuple((field, names) for field, names in found if names)
+
+
+def read_usage(attributes: Attributes, *, cache_apart: bool | None = None, told_by: Counters | None = None) -> Usage:
     """The counts as totals. Aliases are alternatives, newest first; they are never added.
 
-    `cache_apart` is as in `as_totals`.
+    `cache_apart` is as in `as_totals`; `told_by` is `counters` of the attributes, from whoever knows it.
     """
-    told = Usage(
-        input_tokens=coerce.count(attributes, *_INPUT),
-        output_tokens=coerce.count(attributes, *_OUTPUT),
-        cache_read_tokens=coerce.count(attributes, *_CACHE_READ),
-        cache_write_tokens=coerce.count(attributes, *_CACHE_WRITE),
-        cache_write_1h_tokens=coerce.count(attributes, genai.USAGE_CACHE_WRITE_1H_INPUT_TOKENS),
-        reasoning_tokens=coerce.count(attributes, *_REASONING),
-        audio_input_tokens=coerce.count(attributes, genai.USAGE_AUDIO_INPUT_TOKENS),
-        audio_output_tokens=coerce.count(attributes, genai.USAGE_AUDIO_OUTPUT_TOKENS),
-        audio_cache_read_tokens=coerce.count(attributes, genai.USAGE_AUDIO_CACHE_READ_INPUT_TOKENS),
-        image_input_tokens=coerce.count(attributes, genai.USAGE_IMAGE_INPUT_TOKENS),
-        image_output_tokens=coerce.count(attributes, genai.USAGE_IMAGE_OUTPUT_TOKENS),
-        web_searches=coerce.count(attributes, genai.USAGE_WEB_SEARCHES),
-    )
+    if told_by is None:
+        told_by = counters(attributes.keys())
+    told = Usage(**{field: coerce.count(attributes, *names) for field, names in told_by})
     if attributes.get(genai.USAGE_STATUS) == genai.USAGE_INVALID:
         return _invalid(told)
     return as_totals(told, coerce.whole(attributes, *_TOTAL), cache_apart=cache_apart)

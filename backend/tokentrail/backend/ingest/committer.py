@@ -29,8 +29,9 @@ from tokentrail.backend.store._base import Key, Store, key_of
 from tokentrail.backend.store.errors import StoreError, StoreUnavailable
 from tokentrail.backend.store.records import LOGS, Part
 
-LINGER_S: Final = 0.25
-"""With a journal nobody waits for the insert, and a large one is much cheaper a span than a small one."""
+LINGER_S: Final = 1.0
+"""With a journal nobody waits for the insert, and a large one is much cheaper a span than a small one: each costs about
+35 ms of CPU before its first row, so much as 2000 spans. Readers do not wait for it either (`CommitQueue.settle`)."""
 ENOUGH_SPANS: Final = 16_384
 """A group of this size is not made better by waiting."""
 MAX_UNCERTAIN: Final = 1_000_000

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Final
 
+from tokentrail.backend.attribute_text import text_map
 from tokentrail.backend.dialects import coerce
 from tokentrail.backend.dialects.kinds import BILLABLE
 from tokentrail.backend.ingest.normalise import describe
@@ -21,7 +22,6 @@ from tokentrail.backend.log import LogRecord
 from tokentrail.backend.row import EVENT, Row
 from tokentrail.backend.signals import Origin
 from tokentrail.backend.span import Span, StatusCode, Value
-from tokentrail.backend.store.rows import text_map
 from tokentrail.semconv import genai
 
 AGENT_SCOPES: Final = ("com.anthropic.claude_code", "codex_", "codex-", "gemini-cli")

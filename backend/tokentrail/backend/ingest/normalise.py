@@ -36,7 +36,7 @@ _counts: Final = attrgetter(*_COUNTS)
 
 
 Read = tuple[Span, Row | None]
-"""A span and what it tells of a model call, of whatever kind; `None` for nothing."""
+"""A span and what it tells of model calls, of whatever kind; `None` for nothing."""
 
 
 def describe(spans: Iterable[Span]) -> list[Read]:
@@ -53,6 +53,8 @@ def normalise(spans: Iterable[Span]) -> list[Row]:
 
 def _described(span: Span, whole: Counts | None) -> Row | None:
     """The row of `span`, with the counts that are known to be the whole ones in place of its own."""
+    if whole is None and dialects.counts_for_nothing(span):
+        return None
     row = dialects.describe(span)
     if row is not None and whole is not None:
         row = replace(row, **whole)
@@ -80,10 +82,17 @@ def _looked_up_again(row: Row) -> Row:
 
 def _without_absurd_counts(row: Row) -> Row:
     """A count that no call can have would drown every sum it is in: it is dropped, the row stays."""
-    absurd = {name: None for name, count in zip(_COUNTS, _counts(row), strict=True) if not _is_sane(count)}
+    counts = _counts(row)
+    for count in counts:
+        if count is not None and not 0 <= count <= MAX_TOKENS:
+            break
+    else:
+        if (row.web_searches or 0) <= MAX_SEARCHES:
+            return row
+    absurd = {name: None for name, each in zip(_COUNTS, counts, strict=True) if not _is_sane(each)}
     if (row.web_searches or 0) > MAX_SEARCHES:
         absurd["web_searches"] = None
-    return replace(row, **absurd) if absurd else row  # type: ignore[arg-type]  # the names are those of counts
+    return replace(row, **absurd)  # type: ignore[arg-type]  # the names are those of counts
 
 
 def _is_sane(count: int | None) -> bool:

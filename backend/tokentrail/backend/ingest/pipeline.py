@@ -21,7 +21,7 @@ from tokentrail.backend.ingest.errors import NotNow, QueueFull, Stopping
 from tokentrail.backend.ingest.journal import Journal, Record, Segment
 from tokentrail.backend.ingest.prepare import Prepared, prepare
 from tokentrail.backend.ingest.queue import CommitQueue, Pending
-from tokentrail.backend.ingest.recent import read_recent
+from tokentrail.backend.ingest.recent import newest_start_ns, read_recent
 from tokentrail.backend.ingest.refused import Refused
 from tokentrail.backend.ingest.waiting_calls import WAIT_S, WaitingCalls
 from tokentrail.backend.metrics.calls import CallMetrics
@@ -86,6 +86,7 @@ class Pipeline:
         self._refused = refused
         self._queue = CommitQueue(limits.max_spans, limits.max_bytes)
         self._snapshots = Snapshots(store, calls)
+        self._shared_store = shared_store
         self._duplicates = duplicates = Duplicates(store, shared=shared_store)
         self._aggregates = Aggregates()
         self._events = WaitingCalls(store, self._queue, own, self._aggregates, event_wait_s)
@@ -114,6 +115,8 @@ class Pipeline:
         last_ns = self._snapshots.restore()
         self._duplicates.distrust(last_ns)
         self._aggregates.recall(read_recent(self._store, last_ns or time.time_ns()))
+        if not self._shared_store and (newest_ns := newest_start_ns(self._store)) is not None:
+            self._duplicates.begin_after(newest_ns)
         if self._journal is not None:
             self._journal.open()
             left = self._journal.recover()

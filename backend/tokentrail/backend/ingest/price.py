@@ -3,9 +3,7 @@
 All that a price depends on is in the row, so that it can be priced again when the price list is corrected.
 """
 
-from dataclasses import replace
-
-from tokentrail.backend.dialects.reported_cost import usd
+from tokentrail.backend.dialects.reported_cost import rounded, usd
 from tokentrail.backend.row import Row
 from tokentrail.semconv import cost
 from tokentrail.semconv.usage import Usage
@@ -47,32 +45,22 @@ def priced(row: Row) -> Row:
     total = usd(result.total_usd)
     if total is None:
         return _unpriced(row, cost.Reason.INVALID_USAGE)
-    components = {name: amount for name, exact in result.components.items() if (amount := usd(exact))}
+    # The total is finite and within bounds, hence its components are.
+    components = {name: amount for name, exact in result.components.items() if (amount := rounded(exact))}
     if components:
         # Each is rounded to what a row can hold; the total is what the row's components add up to.
         total = usd(sum(components.values()))
-    return replace(
-        row,
-        cost_usd=total,
-        cost_components=components,
-        cost_source=str(result.source),
-        pricing_status=cost.PRICED,
-        price_version=result.version,
-        price_entry=result.entry,
-        pricing_tier=result.tier,
-        pricing_assumptions=result.assumptions,
+    return row.with_cost(
+        total,
+        components,
+        str(result.source),
+        cost.PRICED,
+        result.version,
+        result.entry,
+        result.tier,
+        result.assumptions,
     )
 
 
 def _unpriced(row: Row, reason: cost.Reason) -> Row:
-    return replace(
-        row,
-        cost_usd=None,
-        cost_components={},
-        cost_source="",
-        pricing_status=str(reason),
-        price_version="",
-        price_entry="",
-        pricing_tier="",
-        pricing_assumptions=(),
-    )
+    return row.with_cost(None, {}, "", str(reason))

@@ -32,6 +32,21 @@ SELECT Project AS project, TraceId AS trace_id, SpanId AS span_id, ParentSpanId 
 WHERE Timestamp >= fromUnixTimestamp64Nano({{first:Int64}}) AND Timestamp <= fromUnixTimestamp64Nano({{last:Int64}})
 ORDER BY Timestamp DESC LIMIT {MAX_SPANS}
 """  # noqa: S608
+_NEWEST: Final = """
+SELECT toUnixTimestamp64Nano(
+    greatest((SELECT max(Timestamp) FROM otel_traces), (SELECT max(Timestamp) FROM llm_requests))
+)
+    AS newest_ns
+"""
+
+
+def newest_start_ns(store: Store) -> int | None:
+    """When the newest of all stored spans began, 0 for none; `None` when the store does not say.
+
+    Raises `StoreError`.
+    """
+    found = store.query(_NEWEST)
+    return int(str(found[0]["newest_ns"])) if found else None
 
 
 def read_recent(store: Store, last_ns: int) -> list[Read]:

@@ -1,10 +1,11 @@
 """A batch of rows summed by label set, so that each counter is touched once per batch. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TypeAlias
+from operator import attrgetter
+from typing import Final, TypeAlias
 
 from tokentrail.backend.correction import Correction
 from tokentrail.backend.row import Row
@@ -47,8 +48,13 @@ class Times:
 def aggregate(rows: Iterable[Row]) -> dict[CallLabels, Sums]:
     """`rows` by their labels."""
     by_labels: dict[CallLabels, Sums] = {}
+    by_words: dict[CallLabels, Sums] = {}
     for row in rows:
-        _add(by_labels.setdefault(_labels(row), Sums()), row)
+        words = _words(row)
+        sums = by_words.get(words)
+        if sums is None:
+            sums = by_words[words] = by_labels.setdefault(_labels(row), Sums())
+        _add(sums, row)
     return by_labels
 
 
@@ -85,6 +91,12 @@ def _labels(row: Row) -> CallLabels:
     )
 
 
+_words: Final[Callable[[Row], CallLabels]] = attrgetter(
+    "service", "environment", "operation", "provider", "request_model"
+)
+"""What labels are made of, of any length."""
+
+
 def label(value: str) -> str:
     """`value` within the length that a label may have."""
     return value[: metrics.MAX_LABEL_CHARS]
@@ -102,7 +114,8 @@ def _add(sums: Sums, row: Row) -> None:
         row.reasoning_tokens,
     )
     for token_type, count in zip(metrics.TOKEN_TYPES, counts, strict=True):
-        sums.tokens[token_type] += count or 0
+        if count:
+            sums.tokens[token_type] += count
     if row.cost_usd is None:
         sums.unpriced[row.pricing_status or str(cost.Reason.NO_USAGE)] += 1
     else:

@@ -121,10 +121,13 @@ class CappedHistogram(_Family[Distribution]):
     def observe(self, values: Labels, seconds: Sequence[float], traces: Sequence[str], at_s: float) -> None:
         """Record each of `seconds` in the label set `values`; `traces` are the trace ids of the same calls."""
         series = self._child(values)
+        latest: dict[int, tuple[float, str]] = {}
         for value, trace_id in zip(seconds, traces, strict=True):
             bucket = bisect_left(metrics.DURATION_BUCKETS, value)
             series.buckets[bucket] += 1
             series.total += value
+            latest[bucket] = (value, trace_id)
+        for bucket, (value, trace_id) in latest.items():
             series.exemplars[bucket] = Exemplar({metrics.EXEMPLAR_TRACE: trace_id}, value, at_s)
 
     def collect(self, new_since_s: float) -> Metric:

@@ -8,7 +8,7 @@ from tokentrail.backend.receiver.decode_json import decode_json
 from tokentrail.backend.receiver.decode_logs import decode_logs_json, decode_logs_protobuf
 from tokentrail.backend.receiver.decode_metrics import decode_metrics_protobuf
 from tokentrail.backend.receiver.decode_metrics_json import decode_metrics_json
-from tokentrail.backend.receiver.decode_protobuf import decode_protobuf
+from tokentrail.backend.receiver.decode_packed import decode_packed
 from tokentrail.backend.receiver.decoded import Decoded, DecodedLogs, DecodedMetrics, values_too_deep
 from tokentrail.backend.signals import Signal
 
@@ -30,7 +30,7 @@ def decode(body: bytes, encoding: Encoding, most: int | None = None) -> Decoded:
         decoded = decode_json(body, most)
     else:
         require_few(body, Signal.TRACES, most)
-        decoded = decode_protobuf(body)
+        decoded = decode_packed(body)
     decoded = limits.bound_spans(decoded, len(body))
     deep = values_too_deep() - before
     return Decoded(decoded.spans, decoded.rejected, {**decoded.cut, limits.DEPTH: deep}) if deep else decoded

@@ -104,6 +104,11 @@ def values_too_deep() -> int:
     return _too_deep.count
 
 
+def forget_values_too_deep(count: int) -> None:
+    """Go back to `count` of them: what was found since then is read once more."""
+    _too_deep.count = count
+
+
 def is_hex_id(text: str, digits: int) -> bool:
     """True for exactly `digits` lower-case hex digits that are not all zero."""
     return len(text) == digits and text.strip("0123456789abcdef") == "" and text.strip("0") != ""

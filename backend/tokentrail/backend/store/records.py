@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias, TypeVar
 
+from tokentrail.backend.attribute_text import text, text_map
 from tokentrail.backend.log import LogRecord
 from tokentrail.backend.point import Exemplar, MetricKind, Point
 from tokentrail.backend.signals import Origin
 from tokentrail.backend.store import native
 from tokentrail.backend.store.native import Column, Type, column
-from tokentrail.backend.store.rows import Block, project_column, text, text_map
+from tokentrail.backend.store.rows import Block, project_column
 from tokentrail.semconv import genai
 
 DIGEST_BYTES: Final = 16

@@ -4,25 +4,21 @@ Values that a column cannot hold never fail a batch: they are brought into its r
 number would be a lie.
 """
 
-import base64
-import json
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, Decimal
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from operator import attrgetter
 from typing import Final, TypeVar
 
 from tokentrail.backend.access.caller import InProject
 from tokentrail.backend.row import Row
-from tokentrail.backend.span import Attributes, Event, Kind, Link, Span, StatusCode, Value
+from tokentrail.backend.span import Event, Kind, Link, Span, StatusCode
 from tokentrail.backend.store import native
-from tokentrail.backend.store.native import Column, column
+from tokentrail.backend.store.native import Column, Type, column
 from tokentrail.semconv import cost, genai
 from tokentrail.semconv.pricing.money import MAX_USD
 
 _USD: Final = native.decimal(12)
-_SMALLEST_USD: Final = Decimal("1e-12")
 _MAX_TIME_NS: Final = (2**32 - 1) * 10**9
 """End of ClickHouse's DateTime (2106), which keys and `otel_traces_trace_id_ts` are made of."""
 _MAX_UINT64: Final = 2**64 - 1
@@ -33,6 +29,8 @@ _Sent = TypeVar("_Sent", bound=InProject)
 
 _TEXTS: Final = native.array(native.STRING)
 _TEXT_MAP: Final = native.mapping(native.STRING, native.STRING)
+_TIMES: Final = native.array(native.NANOSECONDS)
+_MAPS: Final = native.array(native.ATTRIBUTES)
 _COUNT: Final = native.nullable(native.UINT64, 0)
 
 _KINDS: Final[Mapping[int, str]] = {
@@ -61,16 +59,14 @@ class Block:
 
 def encode_spans(spans: Sequence[Span]) -> Block:
     """`spans` for `otel_traces`."""
-    resources = {id(span.resource_attributes): span.resource_attributes for span in spans}
-    texts = {key: text_map(attributes) for key, attributes in resources.items()}
-    return _block("otel_traces", _span_columns(texts), spans)
+    return _block("otel_traces", SPAN_COLUMNS, spans)
 
 
 def encode_rows(rows: Sequence[Row], received_ns: int = 0, instance: str = "") -> Block:
     """`rows` for `llm_requests`, stored at `received_ns` by the backend `instance`."""
-    received: Column[Row] = column("ReceivedAt", native.MICROSECONDS, lambda _: received_ns // 1000)
-    by: Column[Row] = column("Instance", native.STRING, lambda _: instance)
-    return _block("llm_requests", (*ROW_COLUMNS, received, by), rows)
+    received: Column[Row] = native.constant("ReceivedAt", native.MICROSECONDS, received_ns // 1000)
+    by: Column[Row] = native.constant("Instance", native.STRING, instance)
+    return _block("llm_requests", (*ROW_COLUMNS, received, by), list(map(_storable, rows)))
 
 
 def encode_contents(rows: Sequence[Row]) -> Block | None:
@@ -83,8 +79,8 @@ def encode_keys(items: Sequence[Span] | Sequence[Row]) -> Block:
     """The ids of spans or calls, to be looked for; no table has it."""
     keys: tuple[Column[Span | Row], ...] = (
         project_column(),
-        column("TraceId", native.STRING, lambda item: item.trace_id),
-        column("SpanId", native.STRING, lambda item: item.span_id),
+        column("TraceId", native.STRING, attrgetter("trace_id")),
+        column("SpanId", native.STRING, attrgetter("span_id")),
     )
     return _block("", keys, items)
 
@@ -101,7 +97,7 @@ def encode_snapshot(instance: str, taken_ns: int, state: str) -> Block:
 
 def project_column() -> Column[_Sent]:
     """For every table of what senders send: the project of anything that `put_into_project` was called for."""
-    return column("Project", native.STRING, lambda item: item.project)
+    return column("Project", native.STRING, attrgetter("project"))
 
 
 def _block(table: str, columns: Sequence[Column[_Record]], records: Sequence[_Record]) -> Block:
@@ -109,93 +105,12 @@ def _block(table: str, columns: Sequence[Column[_Record]], records: Sequence[_Re
     return Block(table, names, types, native.encode_block(columns, records))
 
 
-def text_map(attributes: Attributes) -> dict[str, str]:
-    """Attributes as the exporter stores them: every value as text."""
-    return {key: text(value) for key, value in attributes.items()}
+def _of_events(kind: Type[Sequence[_Element]], value: Callable[[Event], _Element]) -> Callable[[Sequence[Span]], bytes]:
+    return lambda spans: kind.encode([[value(event) for event in span.events] if span.events else () for span in spans])
 
 
-def text(value: Value) -> str:
-    """One attribute value as text, in the manner of the collector's `pcommon.Value.AsString`.
-
-    Strings stay as they are, booleans are `true` and `false`, bytes base64, arrays and maps compact JSON with sorted
-    keys, nothing is empty. Unlike Go's encoder, JSON keeps `<`, `>` and `&` readable.
-    """
-    match value:
-        case str():
-            return value
-        case None:
-            return ""
-        case bool():
-            return "true" if value else "false"
-        case int():
-            return str(value)
-        case float():
-            return _number(value)
-        case bytes():
-            return base64.b64encode(value).decode()
-    return json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"), sort_keys=True)
-
-
-def _plain(value: Value) -> object:
-    match value:
-        case bytes():
-            return text(value)
-        case float() if not math.isfinite(value):
-            return _number(value)  # JSON has no NaN
-        case float() if value.is_integer() and abs(value) < 1e21:
-            return int(value)
-        case tuple():
-            return [_plain(item) for item in value]
-        case Mapping():
-            return {key: _plain(item) for key, item in value.items()}
-    return value
-
-
-def _number(value: float) -> str:
-    """Shortest digits that read back as `value`; an exponent only below 1e-6 and from 1e21, as in JavaScript."""
-    if not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
-    if value == 0 or 1e-6 <= abs(value) < 1e21:
-        return f"{Decimal(repr(value)):f}".removesuffix(".0")
-    digits, _, exponent = repr(value).partition("e")
-    return f"{digits.removesuffix('.0')}e{int(exponent):+d}"
-
-
-def _span_columns(resources: Mapping[int, Mapping[str, str]]) -> tuple[Column[Span], ...]:
-    """Columns of `otel_traces` in the order of the table; `resources` holds stringified resources by identity."""
-    return (
-        column("Timestamp", native.NANOSECONDS, lambda span: _time(span.start_ns)),
-        column("TraceId", native.STRING, lambda span: span.trace_id),
-        column("SpanId", native.STRING, lambda span: span.span_id),
-        column("ParentSpanId", native.STRING, lambda span: span.parent_span_id),
-        column("TraceState", native.STRING, lambda span: span.trace_state),
-        column("SpanName", native.STRING, lambda span: span.name),
-        column("SpanKind", native.STRING, lambda span: _KINDS.get(span.kind, "")),
-        column("ServiceName", native.STRING, _service_name),
-        column("ResourceAttributes", _TEXT_MAP, lambda span: resources[id(span.resource_attributes)]),
-        column("ScopeName", native.STRING, lambda span: span.scope_name),
-        column("ScopeVersion", native.STRING, lambda span: span.scope_version),
-        column("SpanAttributes", _TEXT_MAP, lambda span: text_map(span.attributes)),
-        column("Duration", native.UINT64, lambda span: min(span.duration_ns, _MAX_UINT64)),
-        column("StatusCode", native.STRING, lambda span: _STATUSES.get(span.status_code, "")),
-        column("StatusMessage", native.STRING, lambda span: span.status_message),
-        column("Events.Timestamp", native.array(native.NANOSECONDS), _of_events(lambda event: _time(event.time_ns))),
-        column("Events.Name", _TEXTS, _of_events(lambda event: event.name)),
-        column("Events.Attributes", native.array(_TEXT_MAP), _of_events(lambda event: text_map(event.attributes))),
-        column("Links.TraceId", _TEXTS, _of_links(lambda link: link.trace_id)),
-        column("Links.SpanId", _TEXTS, _of_links(lambda link: link.span_id)),
-        column("Links.TraceState", _TEXTS, _of_links(lambda link: link.trace_state)),
-        column("Links.Attributes", native.array(_TEXT_MAP), _of_links(lambda link: text_map(link.attributes))),
-        project_column(),
-    )
-
-
-def _of_events(value: Callable[[Event], _Element]) -> Callable[[Span], list[_Element]]:
-    return lambda span: [value(event) for event in span.events]
-
-
-def _of_links(value: Callable[[Link], _Element]) -> Callable[[Span], list[_Element]]:
-    return lambda span: [value(link) for link in span.links]
+def _of_links(kind: Type[Sequence[_Element]], value: Callable[[Link], _Element]) -> Callable[[Sequence[Span]], bytes]:
+    return lambda spans: kind.encode([[value(link) for link in span.links] if span.links else () for span in spans])
 
 
 def _service_name(span: Span) -> str:
@@ -229,27 +144,48 @@ def _is_storable(row: Row) -> bool:
     return row.cost_usd is None or (_fits(row.cost_usd) and all(map(_fits, row.cost_components.values())))
 
 
-def _money(amount: Decimal) -> Decimal:
-    return amount.quantize(_SMALLEST_USD, ROUND_HALF_EVEN)
+def _storable(row: Row) -> Row:
+    """`row`, or without its cost when no column holds that."""
+    if _is_storable(row):
+        return row
+    return replace(row, cost_usd=None, cost_components={}, pricing_status=cost.Reason.INVALID_USAGE)
 
 
-def _cost_usd(row: Row) -> Decimal | None:
-    return _money(row.cost_usd) if row.cost_usd is not None and _is_storable(row) else None
-
-
-def _components(row: Row) -> dict[str, Decimal]:
-    if row.cost_usd is None or not _is_storable(row):
-        return {}
-    return {name: _money(amount) for name, amount in row.cost_components.items()}
-
-
-def _pricing_status(row: Row) -> str:
-    return row.pricing_status if _is_storable(row) else cost.Reason.INVALID_USAGE
+def _components(row: Row) -> Mapping[str, Decimal]:
+    return {} if row.cost_usd is None else row.cost_components
 
 
 def column_name(field: str) -> str:
     """The column that holds a field of `Row`."""
     return "Timestamp" if field == "time_ns" else "".join(word.capitalize() for word in field.split("_"))
+
+
+SPAN_COLUMNS: Final[tuple[Column[Span], ...]] = (
+    column("Timestamp", native.NANOSECONDS, lambda span: _time(span.start_ns)),
+    column("TraceId", native.STRING, attrgetter("trace_id")),
+    column("SpanId", native.STRING, attrgetter("span_id")),
+    column("ParentSpanId", native.STRING, attrgetter("parent_span_id")),
+    column("TraceState", native.STRING, attrgetter("trace_state")),
+    column("SpanName", native.SHARED, attrgetter("name")),
+    column("SpanKind", native.SHARED, lambda span: _KINDS.get(span.kind, "")),
+    column("ServiceName", native.SHARED, _service_name),
+    column("ResourceAttributes", native.ATTRIBUTES, attrgetter("resource_attributes")),
+    column("ScopeName", native.SHARED, attrgetter("scope_name")),
+    column("ScopeVersion", native.SHARED, attrgetter("scope_version")),
+    column("SpanAttributes", native.ATTRIBUTES, attrgetter("attributes")),
+    column("Duration", native.UINT64, lambda span: min(span.duration_ns, _MAX_UINT64)),
+    column("StatusCode", native.SHARED, lambda span: _STATUSES.get(span.status_code, "")),
+    column("StatusMessage", native.STRING, attrgetter("status_message")),
+    Column("Events.Timestamp", "Array(DateTime64(9))", _of_events(_TIMES, lambda event: _time(event.time_ns))),
+    Column("Events.Name", "Array(String)", _of_events(_TEXTS, lambda event: event.name)),
+    Column("Events.Attributes", _MAPS.name, _of_events(_MAPS, lambda event: event.attributes)),
+    Column("Links.TraceId", "Array(String)", _of_links(_TEXTS, lambda link: link.trace_id)),
+    Column("Links.SpanId", "Array(String)", _of_links(_TEXTS, lambda link: link.span_id)),
+    Column("Links.TraceState", "Array(String)", _of_links(_TEXTS, lambda link: link.trace_state)),
+    Column("Links.Attributes", _MAPS.name, _of_links(_MAPS, lambda link: link.attributes)),
+    project_column(),
+)
+"""Columns of `otel_traces` in the order of the table."""
 
 
 ROW_COLUMNS: Final[tuple[Column[Row], ...]] = (
@@ -263,22 +199,22 @@ ROW_COLUMNS: Final[tuple[Column[Row], ...]] = (
     *map(_count, ("image_input_tokens", "image_output_tokens")),
     column("WebSearches", native.nullable(native.UINT32, 0), lambda row: _within(2**32 - 1, row.web_searches)),
     *map(_text, ("service_tier", "pricing_model")),
-    column("CostUsd", native.nullable(_USD, Decimal()), _cost_usd),
+    column("CostUsd", native.nullable(_USD, Decimal()), attrgetter("cost_usd")),
     column("CostComponents", native.mapping(native.STRING, _USD), _components),
     _text("cost_source"),
-    column("PricingStatus", native.STRING, _pricing_status),
+    _text("pricing_status"),
     *map(_text, ("price_version", "price_entry", "pricing_tier")),
-    column("PricingAssumptions", _TEXTS, lambda row: row.pricing_assumptions),
-    column("Stream", native.BOOL, lambda row: row.stream),
+    column("PricingAssumptions", _TEXTS, attrgetter("pricing_assumptions")),
+    column("Stream", native.BOOL, attrgetter("stream")),
     *map(_count, ("ttft_ns", "time_to_first_chunk_ns")),
     _text("stream_exit"),
     column("StatusCode", native.nullable(native.UINT16, 0), lambda row: _within(2**16 - 1, row.status_code)),
     *map(_text, ("error_type", "error_message")),
     column("RetryCount", native.nullable(native.UINT32, 0), lambda row: _within(2**32 - 1, row.retry_count)),
-    column("FinishReasons", _TEXTS, lambda row: row.finish_reasons),
+    column("FinishReasons", _TEXTS, attrgetter("finish_reasons")),
     *map(_text, ("user_id", "session_id", "session_name", "session_path")),
-    column("Properties", _TEXT_MAP, lambda row: row.properties),
-    column("Tags", _TEXTS, lambda row: row.tags),
+    column("Properties", _TEXT_MAP, attrgetter("properties")),
+    column("Tags", _TEXTS, attrgetter("tags")),
     *map(_text, ("prompt_name", "prompt_version")),
     *map(_count, ("ratelimit_limit_requests", "ratelimit_remaining_requests")),
     *map(_count, ("ratelimit_limit_tokens", "ratelimit_remaining_tokens")),
