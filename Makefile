@@ -46,8 +46,8 @@ frameworks: $(VENV)/.dev  ## the frameworks that are shown to need no code of th
 dashboards: $(VENV)/.dev  ## write the Grafana dashboards from their code
 	PYTHONPATH=dashboards $(BIN)/python -m boards
 
-pictures: $(VENV)/.dev  ## draw the dashboards for the README, from seeded data and their own queries
-	PYTHONPATH=dashboards:tests $(BIN)/python -m pictures
+pictures: $(VENV)/.dev  ## draw docs/dashboards/ from the dashboards' own queries; ARGS="overview cost"
+	PYTHONPATH=dashboards:tests $(BIN)/python -m pictures $(ARGS)
 
 test-clickhouse: $(VENV)/.dev  ## the store's tests on real ClickHouse servers, in Docker
 	$(BIN)/python tests/clickhouse/run.py $(ARGS)
