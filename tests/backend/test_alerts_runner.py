@@ -92,6 +92,34 @@ def test_each_alert_is_evaluated_at_its_own_interval(scene: _Scene) -> None:
     assert scene.store.asked == 6
 
 
+def test_an_idle_backend_does_not_ask_what_can_only_have_the_same_answer(scene: _Scene) -> None:
+    scene.store.rows, scene.store.generation = [], 7
+    asked = []
+    for step in range(25):  # twelve and a half minutes
+        scene.runner.evaluate_due(10.0**6 + 30 * step)
+        asked.append(scene.store.asked)
+        scene.now_ns += 30 * 10**9
+
+    assert asked[0] == asked[19] == 1, "nothing was there, and nothing came"
+    assert asked[20] == 2, "after ten minutes all the same: a clock may be ahead"
+    assert scene.read("tokentrail_alert_evaluation_timestamp_seconds") == {"A": scene.now_ns / 1e9 - 30}
+
+    scene.store.generation = 8
+    scene.runner.evaluate_due(10.0**6 + 30 * 25)
+    assert scene.store.asked == 3, "calls were stored"
+
+
+@pytest.mark.parametrize("rows", [[{"value": 5.0, "requests": 5}], []], ids=["calls", "others write, too"])
+def test_what_may_have_changed_is_asked_every_time(scene: _Scene, rows: list[dict[str, object]]) -> None:
+    scene.store.rows, scene.store.generation = rows, 7 if rows else None
+
+    for step in range(3):
+        scene.runner.evaluate_due(10.0**6 + 30 * step)
+        scene.now_ns += 30 * 10**9
+
+    assert scene.store.asked == 3
+
+
 def test_a_failed_evaluation_is_counted_and_what_is_too_old_is_not_told_any_more(scene: _Scene) -> None:
     start_s = time.monotonic()
     scene.runner.evaluate_due(start_s)

@@ -31,6 +31,7 @@ class MemoryStore:
         pass
 
     instance = ""
+    generation: int | None = None
 
     def insert(self, spans: Sequence[Span], rows: Sequence[Row], received_ns: int = 0) -> None:
         self.attempts += 1

@@ -42,6 +42,8 @@ class Evaluation:
     """Groups with calls in the window."""
     is_cut: bool
     """There were more groups than are looked at."""
+    is_blank: bool = False
+    """The store had nothing for it: no call, in its window or in what that is compared with."""
 
 
 def evaluate(store: Store, definition: Definition, until_ns: int) -> Evaluation:
@@ -54,7 +56,13 @@ def evaluate(store: Store, definition: Definition, until_ns: int) -> Evaluation:
     offenders = sum(each.is_offending for each in found)
     shown = [each for each in found if each.is_offending or not definition.shows_offenders_only]
     return Evaluation(
-        definition, until_ns, tuple(shown[: definition.max_series]), offenders, len(found), len(rows) > MAX_GROUPS
+        definition,
+        until_ns,
+        tuple(shown[: definition.max_series]),
+        offenders,
+        groups=len(found),
+        is_cut=len(rows) > MAX_GROUPS,
+        is_blank=not rows,
     )
 
 

@@ -23,6 +23,8 @@ CHECK_S: Final = 2.0
 CLOSE_TIMEOUT_S: Final = 5.0
 """How long `close` waits for a question in progress."""
 _GRACE_S: Final = 120
+_BLANK_FOR_NS: Final = 600 * 10**9
+"""How long an alert without any call is taken to be so, as long as none is stored."""
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +42,10 @@ class Standing:
     """Of the last question."""
     failures: int = 0
     """Questions that the store did not answer, since the start."""
+    asked_ns: int = 0
+    """When the store was asked last; before `evaluated_ns` where its answer could only be the same."""
+    asked_at: int | None = None
+    """`Store.generation` at that time."""
 
 
 class AlertRunner:
@@ -118,14 +124,37 @@ class AlertRunner:
 
     def _evaluated(self, standing: Standing) -> Standing:
         started_s = time.monotonic()
-        now_ns = self._now_ns()
+        now_ns, generation = self._now_ns(), self._store.generation
+        if (known := _still_blank(standing, now_ns, generation)) is not None:
+            return replace(standing, evaluation=known, evaluated_ns=now_ns)
         try:
             evaluation = evaluate(self._store, standing.definition, now_ns)
         except StoreError as error:
             if not self._stopping.is_set():
                 _log.warning("the alert %s could not be evaluated: %s", standing.definition.name, error)
             return replace(standing, failures=standing.failures + 1, duration_s=time.monotonic() - started_s)
-        return replace(standing, evaluation=evaluation, evaluated_ns=now_ns, duration_s=time.monotonic() - started_s)
+        duration_s = time.monotonic() - started_s
+        return replace(
+            standing,
+            evaluation=evaluation,
+            evaluated_ns=now_ns,
+            duration_s=duration_s,
+            asked_ns=now_ns,
+            asked_at=generation,
+        )
+
+
+def _still_blank(standing: Standing, now_ns: int, generation: int | None) -> Evaluation | None:
+    """What the store would say, where it had no call for it and none was stored since: so an idle backend is idle.
+
+    It is asked now and then all the same: calls of senders whose clocks are ahead come into a window later.
+    """
+    last = standing.evaluation
+    if last is None or not last.is_blank or generation is None or generation != standing.asked_at:
+        return None
+    if not standing.evaluated_ns <= now_ns < standing.asked_ns + _BLANK_FOR_NS:
+        return None
+    return replace(last, until_ns=now_ns)
 
 
 def _is_stale(standing: Standing, now_ns: int) -> bool:

@@ -119,6 +119,7 @@ class ChdbStore:
         for _ in range(READERS):
             self._readers.put(None)  # connected when first needed
         self._closed = False
+        self.generation: int | None = 0
         self._closing = False
         """Long work ends between two statements."""
 
@@ -157,6 +158,8 @@ class ChdbStore:
                 # What a row holds must not reach a log: only the name of the error is told.
                 with _translated(f"could not insert into {block.table}", with_message=False):
                     self._send(writer, block)
+            if rows:
+                self.generation = (self.generation or 0) + 1
 
     def find_spans(self, spans: Sequence[Span]) -> set[Key]:
         """See `_base.Store.find_spans`."""

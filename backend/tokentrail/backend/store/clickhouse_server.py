@@ -109,6 +109,7 @@ class ServerStore:
     def __init__(self, address: ServerAddress, instance: str = "", retention: kept.Retention | None = None) -> None:
         self._retention = retention
         self.instance = instance
+        self.generation: int | None = None
         self._address = address
         self._writer = self._connection({**_INSERTING, **_quorum(address)})
         self._writing = threading.RLock()
