@@ -55,6 +55,16 @@ def _all(condition: str, variable: str) -> str:
     return f"$__conditionalAll({condition}, ${variable})"
 
 
+def _path_is(variable: str) -> str:
+    """SQL: whether the path of a call in its session is the one typed; of one that ends in `/*`, or below that."""
+    of_call, asked = (
+        f"arrayFilter(part -> part != '', splitByChar('/', {path}))"
+        for path in ("SessionPath", f"trim(TRAILING '*' FROM {typed(variable)})")
+    )
+    below = f"endsWith({typed(variable)}, '/*') AND startsWith({of_call}, {asked})"
+    return f"SessionId != '' AND ({of_call} = {asked} OR {below})"
+
+
 _SHARED: Final = (
     _all("Environment IN (${env:singlequote})", "env"),
     _all("Service IN (${service:singlequote})", "service"),
@@ -67,6 +77,7 @@ _OWN: Final = {
     "user": _all(f"UserId = {typed('user')}", "user"),
     "session": _all(f"SessionId = {typed('session')}", "session"),
     "session_name": _all(f"SessionName = {typed('session_name')}", "session_name"),
+    "path": _all(_path_is("path"), "path"),
     "prompt": _all("PromptName IN (${prompt:singlequote})", "prompt"),
     "feature": _all(f"{property_of(chr(39) + 'feature' + chr(39))} = {typed('feature')}", "feature"),
     "property_value": _all(f"{property_of(typed('property'))} = {typed('property_value')}", "property_value"),
@@ -102,6 +113,27 @@ def compared(select: str, shape: Shape = Shape.TABLE, *, own: Iterable[str] = ()
     own = tuple(own)
     tables = [("calls", _time(before=False), own), ("earlier", _time(before=True), own)]
     return _with(tables, select, shape, more)
+
+
+def beside(select: str, shape: Shape = Shape.TABLE) -> Sql:
+    """A statement that reads from `both`: the calls of the time, and those of the same time `offset` days before.
+
+    `offset` is a variable of the dashboard. Columns: `At`, when a call ended, of earlier ones so many days later;
+    `Now`, which tells the two apart; and the few of `calls` that are named here. `BIN` as in `series`.
+    """
+    days = f"toIntervalDay(toUInt16OrZero({typed('offset')}))"
+    start, end = (f"({moment} - {days})" for moment in ("$__fromTime_ms", "$__toTime_ms"))
+    begun = f"Timestamp >= {start} - INTERVAL 1 HOUR AND Timestamp <= {end}"
+    tables: list[tuple[str, str, Iterable[str]]] = [
+        ("calls", _time(before=False), ()),
+        ("earlier", f"{begun} AND Ended >= {start} AND Ended <= {end}", ()),
+    ]
+    columns = "Failed, Seconds, TtftSeconds, CostUsd, Tokens, UserId, SessionId"
+    both = " UNION ALL ".join(
+        f"SELECT {at} AS At, {now} AS Now, {columns} FROM {source}"
+        for source, at, now in (("calls", "Ended", "true"), ("earlier", f"Ended + {days}", "false"))
+    )
+    return _with(tables, select.replace("BIN", "$__timeInterval(At)"), shape, f"both AS ({both})")
 
 
 def recent(select: str, since: str, shape: Shape = Shape.TABLE, *, own: Iterable[str] = (), more: str = "") -> Sql:

@@ -3,36 +3,18 @@
 A constructor answers a panel without a place: `board.py` gives it one, and its number.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
-from grafana_foundation_sdk.builders import (
-    barchart,
-    bargauge,
-    common,
-    piechart,
-    timeseries,
-)
+from grafana_foundation_sdk.builders import barchart, bargauge, common, piechart, timeseries
 from grafana_foundation_sdk.builders import dashboard as build
-from grafana_foundation_sdk.builders import (
-    gauge as gauges,
-)
-from grafana_foundation_sdk.builders import (
-    heatmap as heatmaps,
-)
-from grafana_foundation_sdk.builders import (
-    logs as log_panels,
-)
-from grafana_foundation_sdk.builders import (
-    stat as stats,
-)
-from grafana_foundation_sdk.builders import (
-    table as tables,
-)
-from grafana_foundation_sdk.builders import (
-    text as texts,
-)
+from grafana_foundation_sdk.builders import gauge as gauges
+from grafana_foundation_sdk.builders import heatmap as heatmaps
+from grafana_foundation_sdk.builders import logs as log_panels
+from grafana_foundation_sdk.builders import stat as stats
+from grafana_foundation_sdk.builders import table as tables
+from grafana_foundation_sdk.builders import text as texts
 from grafana_foundation_sdk.models import common as cm
 from grafana_foundation_sdk.models.dashboard import DashboardFieldConfigSourceOverrides as Override
 from grafana_foundation_sdk.models.dashboard import (
@@ -239,13 +221,23 @@ def bars(
 
 
 def gauge(
-    title: str, description: str, query: Query, unit: str, *, low: float, high: float, steps: Steps, base: str = GREEN
+    title: str,
+    description: str,
+    query: Query,
+    unit: str,
+    *,
+    low: float,
+    high: float,
+    steps: Steps,
+    base: str = GREEN,
+    link: tuple[str, str] | None = None,
 ) -> Panel:
     """A number within bounds."""
     builder = gauges.Panel().min(low).max(high).show_threshold_markers(True)
     builder.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
     panel = _finish(builder.build(), title, description, [query], unit, None, ())
     _color(panel, steps, base)
+    _link(panel, link)
     return panel
 
 
@@ -397,9 +389,3 @@ def _link(panel: Panel, link: tuple[str, str] | None) -> None:
         return
     # The SDK has the type of another kind of link here.
     _defaults(panel).links = cast("list[DashboardLink]", [data_link(*link)])
-
-
-def mapping(values: Mapping[str, tuple[str, str]]) -> dict[str, object]:
-    """Texts and colours in place of values, for `FieldConfig.mappings`."""
-    options = {value: {"text": text, "color": color} for value, (text, color) in values.items()}
-    return {"type": "value", "options": options}

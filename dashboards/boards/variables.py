@@ -104,6 +104,17 @@ def _choice(name: str, label: str, values: str) -> VariableModel:
     return build.CustomVariable(name).label(label).values(values).include_all(True).multi(False).current(_ANY).build()
 
 
+def _days_before() -> VariableModel:
+    return (
+        build.CustomVariable("offset")
+        .label("Compare with")
+        .description("How long before the shown time begins the one that it is compared with.")
+        .values("1 day before : 1,1 week before : 7,4 weeks before : 28,52 weeks before : 364")
+        .current(VariableOption(text="1 week before", value="7", selected=True))
+        .build()
+    )
+
+
 _BUILDERS: Final[Mapping[str, VariableModel]] = {
     "user": _text("user", "User", "Whose calls: an id as the application sends it. Empty: everybody's."),
     "session": _text("session", "Session", "The id of a session. Empty: calls of all sessions, and of none."),
@@ -114,6 +125,9 @@ _BUILDERS: Final[Mapping[str, VariableModel]] = {
         "GROUP BY prompt ORDER BY count() DESC, prompt LIMIT 500",
     ),
     "session_name": _text("session_name", "Session name", "The name of the sessions. Empty: any."),
+    "path": _text(
+        "path", "Path", "The path of calls in their session; with /* at its end, all below, too. Empty: any."
+    ),
     "feature": _text("feature", "Feature", "The value of the property Feature. Empty: any."),
     "property": _rows(
         "property",
@@ -125,6 +139,7 @@ _BUILDERS: Final[Mapping[str, VariableModel]] = {
     "property_value": _text("property_value", "Value", "The value of the property beside it. Empty: any."),
     "status": _choice("status", "Status", "ok,error"),
     "unpriced": _choice("unpriced", "Unpriced only", "1"),
+    "offset": _days_before(),
     "trace": _text("trace", "Trace", "The id of a trace, to see its spans and logs."),
 }
 

@@ -71,7 +71,7 @@ def _window(dashboard: Mapping[str, Any]) -> tuple[grafana.Window, str]:
 def _chosen(dashboard: Mapping[str, Any], seed: Seed) -> dict[str, Sequence[str]]:
     """A busy session of the last hours, and its trace, for dashboards that show one."""
     names = {variable["name"] for variable in dashboard["templating"]["list"]}
-    choices: dict[str, Sequence[str]] = {"property": ["Feature"]}
+    choices: dict[str, Sequence[str]] = {"property": ["Feature"], "offset": ["7"]}
     if dashboard["uid"] == "tokentrail-sessions":
         choices["session"] = [_busiest(seed, failures=0).session]
     if dashboard["uid"] == "tokentrail-requests":

@@ -161,6 +161,9 @@ def _filter(canvas: Canvas, variable: Mapping[str, Any], value: str, line: int, 
 
 def _value(variable: Mapping[str, Any], view: View) -> str:
     chosen = view.chosen.get(variable["name"])
+    current = variable.get("current") or {}
+    if variable["type"] == "custom" and chosen == [current.get("value")]:
+        return str(current["text"])
     if chosen:
         return " + ".join(chosen)
     if variable["type"] == "datasource":

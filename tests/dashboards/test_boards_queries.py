@@ -26,9 +26,18 @@ HOURS = 6
 MAY_BE_EMPTY: Mapping[tuple[str, ...], str] = {
     ("cost", "Corrected costs"): "no cost of the seed was corrected",
     ("requests", "Which error?", "specific"): "calls that went well are chosen",
+    (
+        "cache-limits",
+        "Left, as the alert sees it",
+    ): "the alert looks at two minutes, which may have no call of production",
 }
 """Panels about what does not happen in the seeded traffic, with the reason."""
-SOURCES = {"prometheus": ["tokentrail-prometheus"], "clickhouse": ["tokentrail-clickhouse"], "property": ["Feature"]}
+SOURCES = {
+    "prometheus": ["tokentrail-prometheus"],
+    "clickhouse": ["tokentrail-clickhouse"],
+    "property": ["Feature"],
+    "offset": ["1"],
+}
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +82,7 @@ def chosen(found: Stack, name: str, mode: str) -> dict[str, list[str]]:
         "user": [one.user],
         "session": [one.session],
         "session_name": [one.session_name],
+        "path": [f"{one.path}/*"],
         "prompt": [one.prompt],
         "feature": [one.feature],
         "property_value": [one.feature],

@@ -184,10 +184,12 @@ def test_tokens_are_those_that_were_told(seeded: Seeded) -> None:
 
     total = seeded.row(PAGE, "Tokens")
     cached = seeded.row(PAGE, "Prompt cache")
+    told_apart = seeded.row(PAGE, "Sound and pictures")
     by_type = seeded.rows(PAGE, "Tokens by type")
 
     mean = (given + written) / len(answered)
     assert total == {"total": given + written, "input": given, "output": written, "mean": approx(mean)}
+    assert told_apart == {"heard": 0, "spoken": 0, "seen": 0}, "the seed has texts only"
     of_spend = part(calls, "cache_read") / spend(calls)
     assert cached == {"tokens": read, "of_input": approx(read / given), "of_spend": approx(of_spend)}
     assert {row.pop("time"): row for row in by_type} == {
@@ -281,6 +283,17 @@ def test_days_stand_beside_the_same_weekday_before(seeded: Seeded) -> None:
         wanted[str(first.date())] = (approx(spend(now), abs=1e-12), approx(spend(before), abs=1e-12))
     assert {row["day"]: (row["usd"], row["week_before"]) for row in rows} == wanted
     assert sum(row["week_before"] for row in rows) > 0
+
+
+def test_requests_by_day_are_all_that_began(seeded: Seeded) -> None:
+    rows = seeded.rows(PAGE, "Requests by day")
+
+    wanted = {}
+    for ago in range(10):
+        first = MIDNIGHT - ago * ONE_DAY
+        of_day = begun(seeded, first, min(first + 23 * HOUR, END))
+        wanted[str(first.date())] = (len(of_day) - len(truth.failed(of_day)), len(truth.failed(of_day)))
+    assert {row["day"]: (row["ok"], row["failed"]) for row in rows} == wanted
 
 
 def test_weeks_are_compared_up_to_the_same_time(seeded: Seeded) -> None:

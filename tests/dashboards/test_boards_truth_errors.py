@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from math import floor
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -23,7 +24,11 @@ def seeded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seeded]:
 def test_the_error_rate_is_compared_with_the_day_before(seeded: Seeded) -> None:
     now, before = error_rate(seeded.told()), error_rate(seeded.before())
 
-    assert seeded.row(PAGE, "Error rate") == {"error_rate": approx(now), "change": approx(now / before - 1)}
+    assert seeded.row(PAGE, "Error rate") == {
+        "error_rate": approx(now),
+        "success_rate": approx(1 - now),
+        "change": approx(now / before - 1),
+    }
 
 
 def test_failed_calls_are_counted_by_class(seeded: Seeded) -> None:
@@ -129,6 +134,28 @@ def test_what_stands_out_among_failures_is_compared_with_all_calls(seeded: Seede
     assert [row["of_failed"] - row["of_all"] for row in rows] == [
         approx(share, abs=1e-12) for share in sorted(wanted, reverse=True)[:20]
     ]
+
+
+def test_what_stands_out_leads_to_its_own_failures(seeded: Seeded) -> None:
+    shown = {"env": "production", "model": ["gpt-4o", "gpt-4o-mini", "claude-sonnet-4-5"]}
+
+    rows = seeded.rows(PAGE, "Is it one user, one feature, one model?", choice=shown)
+
+    assert {"user", "feature", "model", "prompt", "session", "user tier"} <= {row["what"] for row in rows}
+    for row in rows:
+        chosen: dict[str, list[str]] = {"status": ["error"]}
+        for name, value in parse_qsl(row["chosen"], strict_parsing=True):
+            if value != "$__all":
+                chosen.setdefault(name.removeprefix("var-"), []).append(value)
+        behind = seeded.row("requests", "Requests", choice=chosen)["requests"]
+        if row["what"] == "prompt":  # without its version
+            (prompt,) = chosen["prompt"]
+            kept = seeded.told(
+                lambda call, prompt=prompt: call.prompt == prompt and call.environment == "production"  # type: ignore[misc]
+            )
+            assert behind == len([call for call in failed(kept) if call.model in shown["model"]])
+        elif row["what"] != "server":  # which cannot be chosen
+            assert behind == row["failed"], row
 
 
 def test_kinds_of_failures_say_who_and_what(seeded: Seeded) -> None:

@@ -101,7 +101,7 @@ def test_a_shared_filter_holds_for_what_is_read_from_spans(seeded: Seeded, name:
 
 # Texts that people type --------------------------------------------------------------------------------------------
 
-BOXES: Final = ("user", "session", "session_name", "feature", "property_value", "trace")
+BOXES: Final = ("user", "session", "session_name", "path", "feature", "property_value", "trace")
 """Variables that take any text; `property` is a choice that takes one, too."""
 ODD: Final = (
     "it's",
@@ -169,6 +169,7 @@ CHOICES: Final[dict[str, Choice]] = {
         "user": "user-00",
         "session": "border-1",
         "session_name": "chat",
+        "path": "/research/*",
         "feature": "chat",
         "property": "UserTier",
         "property_value": "pro",

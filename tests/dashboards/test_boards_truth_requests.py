@@ -23,6 +23,11 @@ FILTERS: Final[dict[str, tuple[Choice, Keep]]] = {
     "user": ({"user": BUSY}, lambda call: call.user == BUSY),
     "user with an awkward name": ({"user": truth.AWKWARD}, lambda call: call.user == truth.AWKWARD),
     "session": ({"session": "border-2"}, lambda call: call.session == "border-2"),
+    "session name": ({"session_name": "triage"}, lambda call: call.session_name == "triage"),
+    "path": ({"path": "/research"}, lambda call: call.path == "/research"),
+    "path that is written in another way": ({"path": "research/fetch/"}, lambda call: call.path == "/research/fetch"),
+    "path and all below": ({"path": "/research/*"}, lambda call: call.path.split("/")[1] == "research"),
+    "all paths": ({"path": "/*"}, lambda call: call.session != ""),
     "feature": ({"feature": "triage"}, lambda call: call.feature == "triage"),
     "property": (
         {"property": "usertier", "property_value": "pro"},

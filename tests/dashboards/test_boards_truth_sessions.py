@@ -209,10 +209,23 @@ def test_the_tree_of_a_session_has_everything_below_and_its_own(seeded: Seeded) 
             "all_seconds": approx(sum(truth.seconds(below))),
             "wall_seconds": approx(Session(below).seconds),
             "all_failed": len(truth.failed(below)),
+            "own_path": "/" + "/".join(node),
+            "all_paths": "/".join(["", *node, "*"]),
         }
         for node, (below, own) in tree(session).items()
     ]
     assert max(row["path"].count(SPACE) for row in rows) == 8
+
+
+def test_paths_of_the_tree_lead_to_their_calls(seeded: Seeded) -> None:
+    chosen = one(seeded).calls[0].session
+
+    for row in seeded.rows(PAGE, "Tree of the session", session=chosen):
+        behind = [
+            seeded.row("requests", "Requests", session=chosen, path=row[name])["requests"]
+            for name in ("own_path", "all_paths")
+        ]
+        assert behind == [row["own_requests"], row["all_requests"]]
 
 
 def test_the_flame_graph_is_a_walk_down_whose_parts_add_up(seeded: Seeded) -> None:

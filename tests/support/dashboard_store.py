@@ -92,7 +92,8 @@ class Seeded:
     def ask(self, text: str, window: Window = DAY, choice: Choice | None = None) -> list[dict[str, Any]]:
         """The rows of a statement of a dashboard. Fails on numbers that are none, such as 0 / 0."""
         values = {key: [value] if isinstance(value, str) else value for key, value in (choice or {}).items()}
-        sql = grafana.sql(text, window, {"property": ["Feature"], "session": [""], "trace": [""], **values})
+        shown = {"property": ["Feature"], "offset": ["7"], "session": [""], "trace": [""]}
+        sql = grafana.sql(text, window, {**shown, **values})
         # Otherwise such numbers would come as NULL.
         rows = self.store.query(f"{sql}\nSETTINGS output_format_json_quote_denormals = 1")
         for row in rows:
@@ -113,17 +114,33 @@ class Seeded:
 
 @contextmanager
 def seeded(directory: Path) -> Iterator[Seeded]:
-    """A store in `directory` with the calls of `seed` and four on the borders of `DAY`, closed at the end."""
+    """A store beside `directory` with the calls of `seed` and four on the borders of `DAY`, closed at the end.
+
+    The first in a process fills it; it is for reading only.
+    """
     plain = seed(NOW_NS, days=DAYS, per_hour=8)
     told = Seed(NOW_NS, sorted([*plain.calls, *_borderers(plain)], key=lambda call: (call.start_ns, call.span)))
-    store = ChdbStore(directory / "store")
+    filled, scores_file = directory.parent / "seeded-store", directory.parent / "seeded-scores.json"
+    if not scores_file.exists():
+        scores_file.write_text(json.dumps(_fill(filled, told)), "utf-8")
+    scores = {bytes.fromhex(span): score for span, score in json.loads(scores_file.read_text("utf-8")).items()}
+    store = ChdbStore(filled)
+    try:
+        yield Seeded(store, told, scores)
+    finally:
+        store.close()
+
+
+def _fill(directory: Path, told: Seed) -> dict[str, float]:
+    """Store what was told; the scores of its evaluations, by the span of the call."""
+    store = ChdbStore(directory)
     try:
         store.migrate()
         scores: dict[bytes, float] = {}
         for number, (project, piece) in enumerate(_pieces(told.calls)):
             scores |= _send(store, project, piece, NOW_NS + number)
         store.roll_up(0, _ROLLED_UP_NS)
-        yield Seeded(store, told, scores)
+        return {span.hex(): score for span, score in scores.items()}
     finally:
         store.close()
 

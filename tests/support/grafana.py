@@ -1,7 +1,7 @@
 """What Grafana and its ClickHouse plugin do to a query before they send it: variables and macros put in.
 
 Written from the plugin's documentation and the behaviour of version 4.20 (macros) and of Grafana's variables
-(`singlequote`, `percentencode`, several values, All), not from the dashboards.
+(`singlequote`, `percentencode`, `queryparam`, several values, All), not from the dashboards.
 """
 
 import re
@@ -98,6 +98,8 @@ def _variables(text: str, choice: Choice) -> str:
         name, form = match[1] or match[3], match[2]
         if name.startswith("__"):
             return match[0]
+        if form == "queryparam":
+            return "&".join(f"var-{name}={quote(each, safe='')}" for each in choice.get(name) or ["$__all"])
         chosen = choice.get(name)
         assert chosen, f"${name} stands outside of $__conditionalAll, and is All: {text[:200]}"
         if form == "singlequote":

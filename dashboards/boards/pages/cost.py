@@ -92,7 +92,7 @@ _BY_PROVIDER = pie(
         "ORDER BY usd DESC LIMIT 20"
     ),
     USD,
-    link=("The calls", link.to_requests()),
+    link=("The calls of this provider", link.to_requests(provider=link.field("provider"))),
 )
 _PACE = lines(
     "Spend of the last hour, and where the alerts are",
@@ -127,6 +127,19 @@ _TOKENS = stat(
     ),
     COUNT,
     columns=[Column("mean", "per request", decimals=0)],
+    link=("The calls", link.to_requests()),
+)
+_SOUND_AND_PICTURES = stat(
+    "Sound and pictures",
+    "Tokens of sound and of pictures, where providers tell them apart: they are part of input and output, at prices of"
+    " their own.",
+    calls(
+        "SELECT toFloat64(sum(ifNull(AudioInputTokens, 0))) AS heard, "
+        "toFloat64(sum(ifNull(AudioOutputTokens, 0))) AS spoken, "
+        "toFloat64(sum(ifNull(ImageInputTokens, 0))) AS seen FROM calls"
+    ),
+    COUNT,
+    columns=[Column("heard", "sound in"), Column("spoken", "sound out"), Column("seen", "pictures in")],
     link=("The calls", link.to_requests()),
 )
 _CACHED = stat(
@@ -240,8 +253,9 @@ BOARD = Board(
         Section(
             "Tokens and providers",
             (
-                Placed(_TOKENS, 12, 4),
-                Placed(_CACHED, 12, 4),
+                Placed(_TOKENS, 9, 4),
+                Placed(_CACHED, 9, 4),
+                Placed(_SOUND_AND_PICTURES, 6, 4),
                 Placed(_TOKENS_BY_TYPE, 8),
                 Placed(_MEAN_TOKENS, 8),
                 Placed(_BY_PROVIDER, 8),
@@ -249,7 +263,7 @@ BOARD = Board(
         ),
         Section(
             "Days, weeks, months",
-            (Placed(cost_trend.DAYS, 24), Placed(cost_trend.WEEKS), Placed(cost_trend.MONTHS)),
+            (Placed(cost_trend.DAYS), Placed(cost_trend.REQUESTS), Placed(cost_trend.WEEKS), Placed(cost_trend.MONTHS)),
             collapsed=True,
         ),
         Section(

@@ -66,6 +66,9 @@ FROM calls WHERE Unpriced GROUP BY reason, provider, model, server ORDER BY requ
         Column("last_call", "Last call", TIME),
     ],
 )
+_OTHERS = ("env", "service", "provider", "model", "operation")
+_OF_THAT_TIME = link.between("first", "last", link.to(link.REQUESTS, *_OTHERS))
+"""From the start of the first call; calls count when they end, at most an hour later."""
 CORRECTIONS = table(
     "Corrected costs",
     "What `tokentrail cost reprice` changed in this time, run by run, for the chosen projects. The calls may be older;"
@@ -74,7 +77,8 @@ CORRECTIONS = table(
         """
 SELECT max(CorrectedAt) AS corrected, count() AS changed, min(Timestamp) AS first_call, max(Timestamp) AS last_call,
     toFloat64(sum(ifNull(OldCostUsd, 0))) AS old_usd, toFloat64(sum(ifNull(NewCostUsd, 0))) AS new_usd,
-    new_usd - old_usd AS difference
+    new_usd - old_usd AS difference, toString(toUnixTimestamp64Milli(first_call)) AS first,
+    toString(toUnixTimestamp64Milli(last_call) + 3600000) AS last
 FROM cost_corrections
 WHERE $__timeFilter_ms(CorrectedAt)
     AND $__conditionalAll(if(Project = '', 'default', Project) IN (${project:singlequote}), $project)
@@ -83,11 +87,13 @@ GROUP BY Run ORDER BY corrected DESC LIMIT 50
     ),
     [
         Column("corrected", "Corrected", TIME),
-        Column("changed", "Calls", COUNT),
+        Column("changed", "Calls", COUNT, link=("Calls of that time", _OF_THAT_TIME)),
         Column("first_call", "First call", TIME),
         Column("last_call", "Last call", TIME),
         Column("old_usd", "Before", USD),
         Column("new_usd", "After", USD),
         Column("difference", "Difference", USD),
+        Column("first", hidden=True),
+        Column("last", hidden=True),
     ],
 )

@@ -108,6 +108,28 @@ ORDER BY day LIMIT 40
 )
 
 
+REQUESTS = bars(
+    "Requests by day",
+    "Calls of each of the last 30 days (UTC), by how they ended.",
+    hourly(
+        """
+SELECT toString(date) AS day, ok, failed FROM (
+    SELECT toDate(Hour, 'UTC') AS date,
+        sumIf(Requests, ErrorType = '') AS ok, sumIf(Requests, ErrorType != '') AS failed
+    FROM hours
+    GROUP BY date ORDER BY date WITH FILL TO toDate($__toTime, 'UTC') + 1
+)
+ORDER BY day LIMIT 40
+""",
+        since=f"{_DAY} - INTERVAL 29 DAY",
+    ),
+    COUNT,
+    stacked=True,
+    columns=[Column("ok", color="green"), Column("failed", color="red")],
+    link=("The calls", link.to_requests()),
+)
+
+
 def _periods(period: str, by: str, since: str, count: int) -> Sql:
     """Rows of `count` weeks or months, with the change since the one before."""
     return hourly(

@@ -27,11 +27,12 @@ _MIN_REQUESTS = 10
 """As the alerts have it."""
 _RATE = stat(
     "Error rate",
-    "Failed calls by all calls, and by how much it is more or less than in as long a time before. Yellow from 2 %, red"
-    " from 5 %, as the alerts.",
+    "Failed calls by all calls, those that succeeded, and by how much the rate is more or less than in as long a time"
+    " before. Yellow from 2 %, red from 5 %, as the alerts.",
     compared(
         """
 SELECT countIf(Failed) / nullIf(count(), 0) AS error_rate,
+    1 - error_rate AS success_rate,
     error_rate / nullIf((SELECT countIf(Failed) / nullIf(count(), 0) FROM earlier), 0) - 1 AS change
 FROM calls
 """
@@ -40,7 +41,11 @@ FROM calls
     decimals=2,
     steps=RATES,
     base=GREEN,
-    columns=[Column("change", "against the time before", SHARE, decimals=0, color="text")],
+    columns=[
+        Column("error_rate", "failed"),
+        Column("success_rate", "succeeded", SHARE, decimals=2, color="text"),
+        Column("change", "against the time before", SHARE, decimals=0, color="text"),
+    ],
     link=("What failed", FAILED),
 )
 _COUNT = stat(
@@ -73,6 +78,7 @@ _FIRING = stat(
     COUNT,
     steps=((1, RED),),
     base=GREEN,
+    link=("What failed", FAILED),
 )
 _CLASSES = lines(
     "Failures by class",
@@ -239,9 +245,9 @@ BOARD = Board(
         Section(
             "",
             (
-                Placed(_RATE, 5, 5),
+                Placed(_RATE, 6, 5),
                 Placed(_COUNT, 7, 5),
-                Placed(_AFFECTED, 5, 5),
+                Placed(_AFFECTED, 4, 5),
                 Placed(_FIRING, 3, 5),
                 Placed(BUDGET, 4, 5),
             ),

@@ -3,6 +3,7 @@
 from boards import link
 from boards.board import Placed, Section
 from boards.calls import calls, series
+from boards.pages import traits
 from boards.pages.errors_objective import RATES
 from boards.panel import (
     COUNT,
@@ -36,11 +37,12 @@ _TRAITS = table(
     "Of what there is more among failed calls than among all calls: at the top what stands out most. 100 % of the"
     " failed in the first line: it is that alone. Since: the first failure in the time shown.",
     calls(
-        """
+        f"""
 SELECT what, value, failed, failed / nullIf(all_failed, 0) AS of_failed, requests / nullIf(all_requests, 0) AS of_all,
-    failed / requests AS error_rate, since, last
+    failed / requests AS error_rate, since, last, {traits.chosen(prompt="prompt_name")}
 FROM (
-    SELECT trait.1 AS what, trait.2 AS value, countIf(Failed) AS failed, count() AS requests,
+    SELECT trait.1 AS what, trait.2 AS value, any(toString(PromptName)) AS prompt_name,
+        countIf(Failed) AS failed, count() AS requests,
         sum(failed) OVER (PARTITION BY what) AS all_failed, sum(requests) OVER (PARTITION BY what) AS all_requests,
         minIf(Ended, Failed) AS since, maxIf(Ended, Failed) AS last
     FROM calls
@@ -58,13 +60,14 @@ ORDER BY of_failed - of_all DESC LIMIT 20
     ),
     [
         Column("what", "What", width=100),
-        Column("value", "Value"),
+        traits.column("What failed", status="error"),
         Column("failed", "Failed", COUNT, width=80),
         Column("of_failed", "of the failed", SHARE, decimals=0, gauge=True),
         Column("of_all", "of all calls", SHARE, decimals=0, gauge=True),
         Column("error_rate", "Error rate", SHARE, decimals=1, steps=RATES, width=90),
         Column("since", "Since", TIME, width=170),
         Column("last", "Last", TIME, width=170),
+        traits.CHOSEN,
     ],
 )
 _KINDS = table(

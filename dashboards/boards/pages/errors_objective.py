@@ -37,6 +37,7 @@ BUDGET = gauge(
     high=1,
     steps=((0, YELLOW), (0.25, GREEN)),
     base=RED,
+    link=("What failed", link.to_requests(status="error")),
 )
 _BY_ENVIRONMENT = lines(
     "Error rate by environment",

@@ -4,6 +4,7 @@ from boards import link
 from boards.alerted import ENVIRONMENT, PROVIDER, alerted
 from boards.board import Board, Placed, Section
 from boards.calls import calls, compared, prom, series
+from boards.pages import traits
 from boards.pages.latency_first_token import LIMIT, OF_MODEL
 from boards.pages.latency_first_token import SECTION as FIRST_TOKEN
 from boards.panel import (
@@ -240,9 +241,10 @@ _TRAITS = table(
     "The slowest twentieth of the calls: of what are there more than among all calls? At the top is what stands out"
     " most.",
     calls(
-        """
+        f"""
 SELECT what, value, slow, slow / nullIf(sum(slow) OVER (PARTITION BY what), 0) AS of_slow,
-    requests / nullIf(sum(requests) OVER (PARTITION BY what), 0) AS of_all, of_slow / nullIf(of_all, 0) AS times
+    requests / nullIf(sum(requests) OVER (PARTITION BY what), 0) AS of_all, of_slow / nullIf(of_all, 0) AS times,
+    {traits.chosen()}
 FROM (
     SELECT trait.1 AS what, trait.2 AS value, countIf(Seconds >= bound) AS slow, count() AS requests
     FROM calls
@@ -262,11 +264,12 @@ ORDER BY of_slow - of_all DESC LIMIT 15
     ),
     [
         Column("what", "What", width=110),
-        Column("value", "Value"),
+        traits.column("Requests with it"),
         Column("slow", "Slow calls", COUNT, width=90),
         Column("of_slow", "of the slow", SHARE, decimals=0, gauge=True),
         Column("of_all", "of all", SHARE, decimals=0, gauge=True),
         Column("times", "as often", NONE, decimals=1, width=80),
+        traits.CHOSEN,
     ],
 )
 _SLOWEST = table(

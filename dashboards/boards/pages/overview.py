@@ -3,6 +3,7 @@
 from boards import link
 from boards.board import Board, Placed, Section
 from boards.calls import calls, compared, series
+from boards.pages.overview_before import SECTION as BEFORE
 from boards.panel import (
     COUNT,
     RED,
@@ -91,6 +92,7 @@ _FIRING = stat(
     COUNT,
     steps=((1, RED),),
     base="green",
+    link=("The calls of this time", link.to_requests()),
 )
 _BY_OUTCOME = lines(
     "Requests over time",
@@ -177,6 +179,7 @@ FROM calls WHERE UserId != '' GROUP BY user ORDER BY usd DESC LIMIT 20
         Column("last_seen", "Last call", TIME),
     ],
 )
+_OF_MODEL = ("Requests of this model", link.to_requests(model=link.field("model")))
 _PROVIDERS = pie(
     "Requests by provider",
     "Which share of the calls went to which provider.",
@@ -184,6 +187,14 @@ _PROVIDERS = pie(
         "SELECT Provider AS provider, count() AS requests FROM calls GROUP BY provider ORDER BY requests DESC LIMIT 20"
     ),
     COUNT,
+    link=("Requests of this provider", link.to_requests(provider=link.field("provider"))),
+)
+_REQUESTS_BY_MODEL = pie(
+    "Requests by model",
+    "Which share of the calls went to which model.",
+    calls("SELECT Model AS model, count() AS requests FROM calls GROUP BY model ORDER BY requests DESC LIMIT 20"),
+    COUNT,
+    link=_OF_MODEL,
 )
 _MODELS = pie(
     "Spend by model",
@@ -193,6 +204,7 @@ _MODELS = pie(
         "ORDER BY usd DESC LIMIT 20"
     ),
     USD,
+    link=_OF_MODEL,
 )
 _ALERTS = table(
     "Alerts firing now",
@@ -201,11 +213,11 @@ _ALERTS = table(
     [
         Column("alertname", "Alert"),
         Column("severity", "Severity"),
-        Column("deployment_environment_name", "Environment"),
-        Column("gen_ai_provider_name", "Provider"),
-        Column("gen_ai_request_model", "Model"),
-        Column("feature", "Feature"),
-        Column("user", "User"),
+        Column("deployment_environment_name", "Environment", link=("Requests there", link.to_requests(env=link.VALUE))),
+        Column("gen_ai_provider_name", "Provider", link=("Requests", link.to_requests(provider=link.VALUE))),
+        Column("gen_ai_request_model", "Model", link=("Requests", link.to_requests(model=link.VALUE))),
+        Column("feature", "Feature", link=("Requests", link.to_requests(feature=link.VALUE))),
+        Column("user", "User", link=("Requests", link.to_requests(user=link.VALUE))),
         *(
             Column(name, hidden=True)
             for name in ("Time", "Value", "__name__", "alertstate", "component", "signal", "instance", "job")
@@ -217,6 +229,7 @@ BOARD = Board(
     uid="tokentrail-overview",
     title="LLM / Overview",
     description="What the applications did, what it cost and how it went.",
+    own=("offset",),
     sections=(
         Section(
             "",
@@ -237,8 +250,16 @@ BOARD = Board(
         ),
         Section(
             "Who and what",
-            (Placed(_FEATURES), Placed(_TOP_USERS), Placed(_PROVIDERS, 8), Placed(_MODELS, 8), Placed(_ALERTS, 8)),
+            (
+                Placed(_FEATURES),
+                Placed(_TOP_USERS),
+                Placed(_PROVIDERS, 8),
+                Placed(_REQUESTS_BY_MODEL, 8),
+                Placed(_MODELS, 8),
+                Placed(_ALERTS, 24, 6),
+            ),
         ),
+        BEFORE,
     ),
     guide="""
 Numbers are exact: every one is a sum over the calls themselves, not a rate read off counters. A call counts at the
@@ -247,5 +268,7 @@ behind it.
 
 * **Spend** leaves out calls whose price is unknown; the count beside it should be 0.
 * **Against the time before** compares with as long a time just before the one shown.
+* **Beside an earlier time** draws each number beside that of a day, a week, four or 52 weeks before: choose which under
+  *Compare with*. Four and 52 weeks are the same days of the week.
 """,
 )

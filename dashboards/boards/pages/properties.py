@@ -56,6 +56,7 @@ _VALUES = stat(
     _against("uniqExactIf(Value, Value != '')", "number"),
     COUNT,
     columns=[_CHANGE],
+    link=("Requests", link.to_requests(property=_PROPERTY, property_value="${property_value:percentencode}")),
 )
 _COVERAGE = stat(
     "Calls that have it",

@@ -18,10 +18,13 @@ from boards.panel import (
     table,
 )
 
-_FILTERS = ("user", "session", "feature", "property_value", "prompt", "status", "unpriced")
+_FILTERS = ("user", "session", "session_name", "path", "feature", "property_value", "prompt", "status", "unpriced")
 _BUT_STATUS = tuple(name for name in _FILTERS if name != "status")
 """Filters of panels that compare failed calls with the others: links from alerts choose the failed ones."""
-_OWN = ("user", "session", "feature", "property", "property_value", "prompt", "status", "unpriced", "trace")
+_OWN = (
+    *("user", "session", "session_name", "path", "feature", "property", "property_value"),
+    *("prompt", "status", "unpriced", "trace"),
+)
 """The variables by which links, those in alerts too, choose what is shown."""
 _CHANGE = Column("change", "against the time before", SHARE, decimals=0)
 _ERROR_STEPS = ((0.02, YELLOW), (0.05, RED))
@@ -295,6 +298,7 @@ filtered stands at the top: empty a box to see more.
 * **An alert brought you here**: *Since when* shows the start, *Which error*, *Which users* and *Which feature* say
   whether it is one user, one feature or everything. Then open one of the traces.
 * **Looking for one conversation**: write the user's or the session's id into the box, and open *What was written*.
+* **Path** is a place in sessions, such as `/plan`; `/research/*` is that one with all below it.
 * **A trace** is chosen by a click on its id, or by an exemplar in a heatmap; its spans, costs, logs and texts are shown
   whenever it was, also outside of the time of the dashboard.
 

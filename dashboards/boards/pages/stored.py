@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from boards import link
 from boards.panel import COUNT, Column, table
 from boards.query import Sql
 
@@ -13,6 +14,10 @@ _TABLES: Final = {
 }
 _POINTS: Final = ("gauge", "sum", "histogram", "exponential_histogram", "summary")
 """The tables of metrics, which count together."""
+
+
+_FILTERS: Final = ("env", "service", "provider", "model", "operation", "project")
+_CALLS_OF_DAY: Final = link.between("first", "last", link.to(link.REQUESTS, *_FILTERS))
 
 
 def _counts() -> str:
@@ -33,7 +38,9 @@ ROWS = table(
         f"""
 SELECT toString(day) AS date, sumIf(rows, what = 'calls') AS calls, sumIf(rows, what = 'spans') AS spans,
     sumIf(rows, what = 'log_records') AS log_records, sumIf(rows, what = 'points') AS points,
-    sumIf(rows, what = 'contents') AS contents
+    sumIf(rows, what = 'contents') AS contents,
+    toString(toUnixTimestamp(toDateTime(day, 'UTC')) * 1000) AS first,
+    toString(toUnixTimestamp(toDateTime(day + 1, 'UTC')) * 1000) AS last
 FROM (
     {_counts()}
 )
@@ -42,10 +49,12 @@ GROUP BY day ORDER BY day DESC LIMIT 366
     ),
     [
         Column("date", "Day"),
-        Column("calls", "Calls", COUNT),
+        Column("calls", "Calls", COUNT, link=("Calls of the day", _CALLS_OF_DAY)),
         Column("spans", "Spans", COUNT),
         Column("log_records", "Log records", COUNT),
         Column("points", "Points of metrics", COUNT),
         Column("contents", "Texts", COUNT),
+        Column("first", hidden=True),
+        Column("last", hidden=True),
     ],
 )
