@@ -1,7 +1,7 @@
 """Whoever clicks the link of an alert sees the calls that the alert is about, neither more nor fewer."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlsplit
@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 import pytest
 
 from support.dashboard_seed import Call
-from support.dashboard_store import Seeded, seeded
+from support.dashboard_store import Seeded
 from support.grafana import Window
 from tokentrail.backend.alerts import question
 from tokentrail.backend.alerts.definition import Definition
@@ -18,12 +18,6 @@ from tokentrail.backend.alerts.evaluate import Finding, evaluate
 ROOT = Path(__file__).parents[2]
 RULES = (ROOT / "dashboards" / "grafana" / "alerting" / "tokentrail_rules.yml").read_text("utf-8")
 DEFINITIONS = {each.name: each for each in question.shipped_alerts()}
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seeded]:
-    with seeded(tmp_path_factory.mktemp("alert-links")) as found:
-        yield found
 
 
 def link(definition: Definition, finding: Finding, until_s: int) -> str:
@@ -39,7 +33,7 @@ def link(definition: Definition, finding: Finding, until_s: int) -> str:
     return re.sub(r"\{\{ \$labels\.(\w+) \| urlquery \}\}", lambda match: quote(finding.labels[match[1]], safe=""), url)
 
 
-def shown(store: Seeded, url: str) -> int:
+def shown(seeded: Seeded, url: str) -> int:
     """How many calls the dashboard that `url` opens counts."""
     parts = urlsplit(url)
     assert parts.path == "/d/tokentrail-requests"
@@ -47,10 +41,10 @@ def shown(store: Seeded, url: str) -> int:
     # The end of an alert's window is not in it; a dashboard's time has both of its ends.
     window = Window(int(query.pop("from")), int(query.pop("to")) - 1)
     chosen = {name.removeprefix("var-"): value for name, value in query.items()}
-    return int(store.row("requests", "Requests", window, choice=chosen)["requests"])
+    return int(seeded.row("requests", "Requests", window, choice=chosen)["requests"])
 
 
-def meant(store: Seeded, definition: Definition, finding: Finding, until_s: int) -> list[Call]:
+def meant(seeded: Seeded, definition: Definition, finding: Finding, until_s: int) -> list[Call]:
     """The calls that a finding is about, by the calls themselves."""
     labels: Mapping[str, Callable[[Call], str]] = {
         "deployment_environment_name": lambda call: call.environment,
@@ -61,7 +55,7 @@ def meant(store: Seeded, definition: Definition, finding: Finding, until_s: int)
     }
     calls = [
         call
-        for call in store.seed.calls
+        for call in seeded.seed.calls
         if (until_s - definition.window_s) * 10**9 <= call.end_ns < until_s * 10**9
         and all(labels[name](call) == value for name, value in finding.labels.items())
     ]
@@ -74,17 +68,17 @@ def meant(store: Seeded, definition: Definition, finding: Finding, until_s: int)
 
 
 @pytest.mark.parametrize("name", list(DEFINITIONS))
-def test_the_link_of_an_alert_opens_the_calls_it_measured(store: Seeded, name: str) -> None:
+def test_the_link_of_an_alert_opens_the_calls_it_measured(seeded: Seeded, name: str) -> None:
     definition = DEFINITIONS[name]
     beyond = 2.0 if definition.is_below else -1.0  # whatever is measured is past it
     nobody_spared = replace(definition, thresholds=dict.fromkeys(definition.thresholds, beyond), min_requests=0)
-    last = max(call.end_ns for call in store.seed.calls if call.ttft_ns and call.environment == "production")
+    last = max(call.end_ns for call in seeded.seed.calls if call.ttft_ns and call.environment == "production")
     until_s = last // 10**9 + 1
 
-    findings = evaluate(store.store, nobody_spared, until_s * 10**9).findings
+    findings = evaluate(seeded.store, nobody_spared, until_s * 10**9).findings
 
     assert findings
     for finding in findings[:5]:
-        calls = meant(store, definition, finding, until_s)
+        calls = meant(seeded, definition, finding, until_s)
         url = link(definition, finding, until_s)
-        assert shown(store, url) == len(calls), url
+        assert shown(seeded, url) == len(calls), url

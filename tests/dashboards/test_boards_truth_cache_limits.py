@@ -1,7 +1,7 @@
 """What the page about cache and rate limits says, beside what the seeded calls were told."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from fractions import Fraction
 from statistics import fmean
 
@@ -13,12 +13,6 @@ from support.dashboard_store import Seeded, first_tokens, groups, interval
 
 approx = pytest.approx
 PAGE = "cache-limits"
-
-
-@pytest.fixture(scope="module")
-def seeded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seeded]:
-    with truth.seeded(tmp_path_factory.mktemp("seeded")) as found:
-        yield found
 
 
 def answered(calls: Iterable[Call]) -> list[Call]:

@@ -1,6 +1,6 @@
 """What the cost page says, beside what the seeded calls cost."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from statistics import fmean
@@ -15,12 +15,6 @@ from support.grafana import Window
 
 approx = pytest.approx
 PAGE = "cost"
-
-
-@pytest.fixture(scope="module")
-def seeded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seeded]:
-    with truth.seeded(tmp_path_factory.mktemp("seeded")) as found:
-        yield found
 
 
 def part(calls: list[Call], name: str) -> float:

@@ -1,7 +1,7 @@
 """What the page about errors says, beside the seeded calls that failed."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from math import floor
 from urllib.parse import parse_qsl
 
@@ -13,12 +13,6 @@ from support.dashboard_store import DAY, Seeded, error_rate, failed, groups, int
 
 approx = pytest.approx
 PAGE = "errors"
-
-
-@pytest.fixture(scope="module")
-def seeded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seeded]:
-    with truth.seeded(tmp_path_factory.mktemp("seeded")) as found:
-        yield found
 
 
 def test_the_error_rate_is_compared_with_the_day_before(seeded: Seeded) -> None:

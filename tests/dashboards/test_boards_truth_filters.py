@@ -1,6 +1,6 @@
 """Filters that all pages share hold for their numbers; no panel fails on odd texts, nor where there is nothing."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from statistics import fmean
 from typing import Any, Final
 
@@ -56,12 +56,6 @@ NUMBERS: Final[Sequence[tuple[str, str, str, Callable[[list[Call]], float]]]] = 
     ("requests", "Requests", "requests", len),
     ("cache-limits", "Prompt cache hit rate", "hit_rate", hit_rate),
 )
-
-
-@pytest.fixture(scope="module")
-def seeded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seeded]:
-    with truth.seeded(tmp_path_factory.mktemp("seeded")) as found:
-        yield found
 
 
 @pytest.mark.parametrize(("choice", "keep"), list(FILTERS.values()), ids=list(FILTERS))

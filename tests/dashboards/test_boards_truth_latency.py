@@ -1,6 +1,6 @@
 """What the page about latency says, beside what the seeded calls took."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from statistics import fmean
 
 import pytest
@@ -12,12 +12,6 @@ from support.dashboard_store import DAY, Seeded, first_tokens, groups, interval,
 approx = pytest.approx
 PAGE = "latency"
 PERCENTILES = "Latency: half, 95 %, 99 % are faster than"
-
-
-@pytest.fixture(scope="module")
-def seeded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seeded]:
-    with truth.seeded(tmp_path_factory.mktemp("seeded")) as found:
-        yield found
 
 
 def test_percentiles_are_values_of_real_calls(seeded: Seeded) -> None:

@@ -1,6 +1,6 @@
 """What the first page says of now and of an earlier time, beside the seeded calls of both."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from statistics import fmean
 
@@ -13,12 +13,6 @@ from support.grafana import Window
 
 approx = pytest.approx
 PAGE = "overview"
-
-
-@pytest.fixture(scope="module")
-def seeded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seeded]:
-    with truth.seeded(tmp_path_factory.mktemp("seeded")) as found:
-        yield found
 
 
 def earlier(seeded: Seeded, days: int) -> list[Call]:

@@ -1,7 +1,7 @@
 """What the page about prompts and quality says, beside the seeded calls and the evaluations that were sent."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from statistics import fmean
 from typing import Any
 
@@ -14,12 +14,6 @@ from support.dashboard_store import DAY, Seeded, groups, interval, priced, quant
 approx = pytest.approx
 PAGE = "prompts"
 CHOSEN = "search-prompt"
-
-
-@pytest.fixture(scope="module")
-def seeded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seeded]:
-    with truth.seeded(tmp_path_factory.mktemp("seeded")) as found:
-        yield found
 
 
 def answered(calls: Iterable[Call]) -> list[Call]:

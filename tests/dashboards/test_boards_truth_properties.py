@@ -1,6 +1,6 @@
 """What the page about features and properties says, beside what the seeded calls carry."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 import pytest
 
@@ -10,12 +10,6 @@ from support.dashboard_store import Seeded, first_tokens, groups, interval, pric
 
 approx = pytest.approx
 PAGE = "properties"
-
-
-@pytest.fixture(scope="module")
-def seeded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seeded]:
-    with truth.seeded(tmp_path_factory.mktemp("seeded")) as found:
-        yield found
 
 
 def region(call: Call) -> dict[str, str]:

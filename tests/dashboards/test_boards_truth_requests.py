@@ -1,6 +1,6 @@
 """What the page about requests says under each filter, beside the seeded calls; and one trace, as it was sent."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from statistics import fmean
 from typing import Any, Final
 
@@ -57,12 +57,6 @@ FILTERS: Final[dict[str, tuple[Choice, Keep]]] = {
     ),
 }
 filtered = pytest.mark.parametrize(("choice", "keep"), list(FILTERS.values()), ids=list(FILTERS))
-
-
-@pytest.fixture(scope="module")
-def seeded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seeded]:
-    with truth.seeded(tmp_path_factory.mktemp("seeded")) as found:
-        yield found
 
 
 def change(now: float, before: float) -> object:

@@ -1,6 +1,6 @@
 """What the page about sessions says, beside what the seeded calls add up to: all of them, and one as a tree."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -13,12 +13,6 @@ from support.dashboard_store import Seeded, groups, quantile, spend
 approx = pytest.approx
 PAGE = "sessions"
 SPACE = "\u00a0"
-
-
-@pytest.fixture(scope="module")
-def seeded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seeded]:
-    with truth.seeded(tmp_path_factory.mktemp("seeded")) as found:
-        yield found
 
 
 @dataclass(frozen=True)

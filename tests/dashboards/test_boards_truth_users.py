@@ -1,7 +1,6 @@
 """What the page about users says, beside what the seeded calls add up to."""
 
 from collections import Counter
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from math import ceil
 from statistics import fmean
@@ -15,12 +14,6 @@ from support.dashboard_store import DAY, NOW_NS, Seeded, groups, quantile, spend
 approx = pytest.approx
 PAGE = "users"
 DAY_NS = 24 * HOUR_NS
-
-
-@pytest.fixture(scope="module")
-def seeded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seeded]:
-    with truth.seeded(tmp_path_factory.mktemp("seeded")) as found:
-        yield found
 
 
 def of_users(calls: list[Call]) -> dict[str, list[Call]]:

@@ -28,7 +28,7 @@ def any_value(value: object) -> AnyValue:
         return AnyValue(double_value=value)
     if isinstance(value, bytes):
         return AnyValue(bytes_value=value)
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return AnyValue(array_value=ArrayValue(values=[any_value(item) for item in value]))
     assert isinstance(value, str), value
     return AnyValue(string_value=value)

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
+
+from support.otlp import any_value
 
 Attribute = str | bool | int | float | list[str]
 
@@ -150,7 +152,7 @@ def _fill(span: Span, letter: str, chance: random.Random, words: _Words, history
         own |= {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "support", "gen_ai.agent.id": "asst_5j66"}
         own |= {"gen_ai.provider.name": provider, "gen_ai.request.model": model, "app.steps": chance.randrange(12)}
         own |= {"gen_ai.conversation.id": f"conv-{chance.randrange(10_000)}", "app.queue": "default", "app.retries": 0}
-    span.attributes.extend(KeyValue(key=key, value=_value(value)) for key, value in own.items())
+    span.attributes.extend(KeyValue(key=key, value=any_value(value)) for key, value in own.items())
     return SCOPES[0] if letter in "CE" else SCOPES[1] if letter == "T" else SCOPES[2]
 
 
@@ -208,23 +210,9 @@ def _content(words: _Words, history: str, content_bytes: int) -> dict[str, Attri
     }
 
 
-def _value(value: Attribute) -> AnyValue:
-    if isinstance(value, bool):
-        return AnyValue(bool_value=value)
-    if isinstance(value, int):
-        return AnyValue(int_value=value)
-    if isinstance(value, float):
-        return AnyValue(double_value=value)
-    if isinstance(value, str):
-        return AnyValue(string_value=value)
-    made = AnyValue()
-    made.array_value.values.extend(_value(item) for item in value)
-    return made
-
-
 def _request(made: Mapping[str, list[Span]]) -> bytes:
     resource = ResourceSpans()
-    resource.resource.attributes.extend(KeyValue(key=key, value=_value(value)) for key, value in _RESOURCE.items())
+    resource.resource.attributes.extend(KeyValue(key=key, value=any_value(value)) for key, value in _RESOURCE.items())
     for name, spans in made.items():
         scope = ScopeSpans(spans=spans)
         scope.scope.name, scope.scope.version = name, "2.1b0"
