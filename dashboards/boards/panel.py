@@ -54,6 +54,10 @@ Steps = Sequence[tuple[float, str]]
 """Thresholds: from a value upwards a colour. Below the first it is `BASE`."""
 
 
+FAILING: Final[Steps] = ((0.02, YELLOW), (0.05, RED))
+"""Of error rates, as the alerts."""
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """How one column of a table (or one field of any panel) looks, by the name that the query gives it."""
@@ -70,6 +74,10 @@ class Column:
     color: str = ""
     hidden: bool = False
     steps: Steps = ()
+
+
+CHANGE: Final = Column("change", "against the time before", SHARE, decimals=0)
+"""Beside a number: by how much it is more or less than in as long a time before."""
 
 
 def stat(

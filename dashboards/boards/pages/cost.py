@@ -4,7 +4,7 @@ from boards import link
 from boards.board import Board, Placed, Section
 from boards.calls import calls, compared, series
 from boards.pages import cost_change, cost_prices, cost_trend
-from boards.panel import COUNT, RED, SHARE, TIME, USD, YELLOW, Column, lines, pie, stat, table
+from boards.panel import CHANGE, COUNT, RED, SHARE, TIME, USD, YELLOW, Column, lines, pie, stat, table
 from boards.query import Prom
 
 _ALERTED = 'job=~"$job", deployment_environment_name=~"$env"'
@@ -18,7 +18,7 @@ _SPEND = stat(
         "usd / nullIf((SELECT toFloat64(sum(CostUsd)) FROM earlier), 0) - 1 AS change FROM calls"
     ),
     USD,
-    columns=[Column("usd", "spend"), Column("change", "against the time before", SHARE, decimals=0)],
+    columns=[Column("usd", "spend"), CHANGE],
     link=("The calls", link.to_requests()),
 )
 _PER_REQUEST = stat(
@@ -29,7 +29,7 @@ _PER_REQUEST = stat(
         "mean / nullIf((SELECT toFloat64(avgOrNull(CostUsd)) FROM earlier), 0) - 1 AS change FROM calls"
     ),
     USD,
-    columns=[Column("mean", "per request"), Column("change", "against the time before", SHARE, decimals=0)],
+    columns=[Column("mean", "per request"), CHANGE],
     link=("The calls", link.to_requests()),
 )
 _OF_LIMIT = stat(

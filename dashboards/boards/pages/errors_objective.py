@@ -6,6 +6,7 @@ from boards.board import Placed, Section
 from boards.calls import hourly, recent, series
 from boards.panel import (
     COUNT,
+    FAILING,
     GREEN,
     NONE,
     RED,
@@ -18,7 +19,7 @@ from boards.panel import (
 )
 from boards.query import Prom
 
-RATES = ((0.02, YELLOW), (0.05, RED))
+RATES = FAILING
 """As LLMFeatureErrorRateHigh and LLMErrorRateHigh have it."""
 _BURN_RATES = ((1, YELLOW), (6, "orange"), (14.4, RED))
 """Multiples of the pace that an objective of 99 % allows; 6 and 14.4 are those of LLMErrorBudgetBurnSlow and Fast."""

@@ -3,9 +3,8 @@
 from boards import link
 from boards.board import Placed
 from boards.calls import calls, property_of
-from boards.panel import COUNT, RED, SECONDS, SHARE, USD, YELLOW, Column, meters, table
+from boards.panel import COUNT, FAILING, RED, SECONDS, SHARE, USD, Column, meters, table
 
-_ERROR_STEPS = ((0.02, YELLOW), (0.05, RED))
 _FEATURE_LINK = ("Requests of the feature", link.to_requests(feature=link.field("feature")))
 _FEATURES_BY_VOLUME = meters(
     "Features by requests",
@@ -42,7 +41,7 @@ FROM calls GROUP BY feature ORDER BY requests DESC, feature LIMIT 50
         Column("share_of_requests", "of requests", SHARE, gauge=True),
         Column("usd", "Spend", USD),
         Column("share_of_spend", "of spend", SHARE, gauge=True),
-        Column("error_rate", "Error rate", SHARE, decimals=1, steps=_ERROR_STEPS),
+        Column("error_rate", "Error rate", SHARE, decimals=1, steps=FAILING),
         Column("users", "Users", COUNT),
     ],
 )
@@ -72,7 +71,7 @@ FROM steps GROUP BY workflow ORDER BY usd DESC, workflow LIMIT 50
         Column("usd", "Spend", USD),
         Column("share", "of all workflows", SHARE, gauge=True),
         Column("all_tokens", "Tokens", COUNT),
-        Column("error_rate", "Error rate", SHARE, decimals=1, steps=_ERROR_STEPS),
+        Column("error_rate", "Error rate", SHARE, decimals=1, steps=FAILING),
         Column("number_of_steps", "Steps", COUNT),
     ],
 )
@@ -101,7 +100,7 @@ FROM steps ORDER BY workflow, usd DESC, step LIMIT 200
         Column("usd_per_request", "Cost each", USD),
         Column("tokens_per_request", "Tokens each", COUNT),
         Column("p95", "p95", SECONDS, steps=((10, RED),)),
-        Column("error_rate", "Error rate", SHARE, decimals=1, steps=_ERROR_STEPS),
+        Column("error_rate", "Error rate", SHARE, decimals=1, steps=FAILING),
         Column("sessions", "Sessions", COUNT),
     ],
 )

@@ -9,6 +9,7 @@ from boards.pages.latency_first_token import LIMIT, OF_MODEL
 from boards.pages.latency_first_token import SECTION as FIRST_TOKEN
 from boards.panel import (
     COUNT,
+    FAILING,
     GREEN,
     NONE,
     PER_SECOND,
@@ -71,7 +72,7 @@ _OVER = stat(
     calls("SELECT countIf(Seconds > 10) / nullIf(count(), 0) AS over_10_s FROM calls"),
     SHARE,
     decimals=1,
-    steps=((0.02, YELLOW), (0.05, RED)),
+    steps=FAILING,
     base=GREEN,
     link=("Requests", link.to_requests()),
 )

@@ -5,7 +5,9 @@ from boards.board import Board, Placed, Section
 from boards.calls import calls, compared, series
 from boards.pages.overview_before import SECTION as BEFORE
 from boards.panel import (
+    CHANGE,
     COUNT,
+    FAILING,
     RED,
     SECONDS,
     SHARE,
@@ -20,7 +22,6 @@ from boards.panel import (
 )
 from boards.query import Prom
 
-_CHANGE = Column("change", "against the time before", SHARE, decimals=0)
 _REQUESTS = stat(
     "Requests",
     "Calls that ended in this time, and by how much that is more or less than in as long a time before.",
@@ -28,7 +29,7 @@ _REQUESTS = stat(
         "SELECT count() AS requests, requests / nullIf((SELECT count() FROM earlier), 0) - 1 AS change FROM calls"
     ),
     COUNT,
-    columns=[Column("requests", "now"), _CHANGE],
+    columns=[Column("requests", "now"), CHANGE],
     link=("Requests", link.to_requests()),
 )
 _SPEND = stat(
@@ -39,7 +40,7 @@ _SPEND = stat(
         "usd / nullIf((SELECT toFloat64(sum(CostUsd)) FROM earlier), 0) - 1 AS change FROM calls"
     ),
     USD,
-    columns=[Column("usd", "now"), _CHANGE],
+    columns=[Column("usd", "now"), CHANGE],
     link=("Where it went", link.to("tokentrail-cost")),
 )
 _ERROR_RATE = stat(
@@ -48,7 +49,7 @@ _ERROR_RATE = stat(
     calls("SELECT countIf(Failed) / nullIf(count(), 0) AS error_rate FROM calls"),
     SHARE,
     decimals=2,
-    steps=((0.02, YELLOW), (0.05, RED)),
+    steps=FAILING,
     base="green",
     link=("What failed", link.to("tokentrail-errors")),
 )
@@ -157,7 +158,7 @@ FROM calls GROUP BY feature ORDER BY usd DESC LIMIT 20
         Column("share_of_requests", "of requests", SHARE, gauge=True),
         Column("usd", "Spend", USD),
         Column("share_of_spend", "of spend", SHARE, gauge=True),
-        Column("error_rate", "Error rate", SHARE, decimals=1, steps=((0.02, YELLOW), (0.05, RED))),
+        Column("error_rate", "Error rate", SHARE, decimals=1, steps=FAILING),
     ],
 )
 _TOP_USERS = table(

@@ -6,7 +6,7 @@ from boards import link
 from boards.board import Board, Placed, Section
 from boards.calls import calls, compared, recent, series
 from boards.pages import prompts_scores
-from boards.panel import COUNT, RED, SECONDS, SHARE, TIME, USD, YELLOW, Column, lines, stat, table
+from boards.panel import CHANGE, COUNT, FAILING, RED, SECONDS, SHARE, TIME, USD, YELLOW, Column, lines, stat, table
 
 _OWN: Final = ("prompt",)
 _NAMED: Final = "concat(PromptName, if(PromptVersion = '', '', concat(' @ ', PromptVersion)))"
@@ -58,7 +58,7 @@ _LENGTH = stat(
     COUNT,
     columns=[
         Column("mean", "output tokens", decimals=0),
-        Column("change", "against the time before", SHARE, decimals=0),
+        CHANGE,
     ],
     link=_THESE,
 )
@@ -112,7 +112,7 @@ ORDER BY prompt, first_call DESC LIMIT 200
         Column("mean_output", "Mean output tokens", COUNT),
         Column("output_change", "Change of output", SHARE, decimals=0, steps=((0.4, YELLOW),)),
         Column("p95", "P95 latency", SECONDS, steps=((10, RED),)),
-        Column("error_rate", "Error rate", SHARE, decimals=1, steps=((0.02, YELLOW), (0.05, RED))),
+        Column("error_rate", "Error rate", SHARE, decimals=1, steps=FAILING),
         Column("truncated", "Cut off", SHARE, decimals=1),
     ],
 )

@@ -6,13 +6,14 @@ from boards.calls import calls, compared, property_of, series, typed
 from boards.pages.features import FEATURES, WORKFLOWS
 from boards.pages.property_names import KEYS, SPELLINGS
 from boards.panel import (
+    CHANGE,
     COUNT,
+    FAILING,
     RED,
     SECONDS,
     SHARE,
     TIME,
     USD,
-    YELLOW,
     Column,
     lines,
     stat,
@@ -25,8 +26,6 @@ _ONE = ("property_value",)
 """The filter of panels about one value; those about how calls are tagged look at all of them."""
 _TAGGED = f"tagged AS (SELECT *, {_OF_CALL} AS Value FROM calls)"
 _TAGGED_BEFORE = f"{_TAGGED}, tagged_before AS (SELECT *, {_OF_CALL} AS Value FROM earlier)"
-_CHANGE = Column("change", "against the time before", SHARE, decimals=0)
-_ERROR_STEPS = ((0.02, YELLOW), (0.05, RED))
 _PROPERTY = "${property:percentencode}"
 _REQUESTS_OF_VALUE = ("Requests", link.to_requests(property=_PROPERTY, property_value=link.VALUE))
 _REQUESTS_OF_SERIES = ("Requests", link.to_requests(property=_PROPERTY, property_value=link.label("value")))
@@ -55,7 +54,7 @@ _VALUES = stat(
     "long a time before.",
     _against("uniqExactIf(Value, Value != '')", "number"),
     COUNT,
-    columns=[_CHANGE],
+    columns=[CHANGE],
     link=("Requests", link.to_requests(property=_PROPERTY, property_value="${property_value:percentencode}")),
 )
 _COVERAGE = stat(
@@ -72,7 +71,7 @@ _TAGGED_SPEND = stat(
     "Exact sum of the costs of the calls that carry the property, of the chosen value if there is one.",
     _against("toFloat64(ifNull(sumIf(CostUsd, Value != ''), 0))", "usd"),
     USD,
-    columns=[_CHANGE],
+    columns=[CHANGE],
     link=("Where it went", link.to("tokentrail-cost")),
 )
 _TAGGED_ERRORS = stat(
@@ -86,7 +85,7 @@ _TAGGED_ERRORS = stat(
     ),
     SHARE,
     decimals=2,
-    steps=_ERROR_STEPS,
+    steps=FAILING,
     base="green",
     link=(
         "Failed calls",
@@ -132,7 +131,7 @@ ORDER BY usd DESC, requests DESC, value
         Column("more_usd", "more spend", SHARE, decimals=0),
         Column("usd_per_request", "Cost each", USD),
         Column("tokens_per_request", "Tokens each", COUNT),
-        Column("error_rate", "Error rate", SHARE, decimals=1, steps=_ERROR_STEPS),
+        Column("error_rate", "Error rate", SHARE, decimals=1, steps=FAILING),
         Column("p95", "p95", SECONDS, steps=((10, RED),)),
         Column("ttft_p95", "p95 first token", SECONDS),
         Column("users", "Users", COUNT),

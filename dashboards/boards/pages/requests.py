@@ -5,13 +5,14 @@ from boards.board import Board, Placed, Section
 from boards.calls import calls, compared, series
 from boards.pages import one_trace
 from boards.panel import (
+    CHANGE,
     COUNT,
+    FAILING,
     RED,
     SECONDS,
     SHARE,
     TIME,
     USD,
-    YELLOW,
     Column,
     lines,
     stat,
@@ -26,8 +27,6 @@ _OWN = (
     *("prompt", "status", "unpriced", "trace"),
 )
 """The variables by which links, those in alerts too, choose what is shown."""
-_CHANGE = Column("change", "against the time before", SHARE, decimals=0)
-_ERROR_STEPS = ((0.02, YELLOW), (0.05, RED))
 
 
 def _here(title: str, **chosen: str) -> tuple[str, str]:
@@ -45,7 +44,7 @@ _REQUESTS = stat(
         own=_FILTERS,
     ),
     COUNT,
-    columns=[_CHANGE],
+    columns=[CHANGE],
 )
 _SPEND = stat(
     "Spend",
@@ -56,7 +55,7 @@ _SPEND = stat(
         own=_FILTERS,
     ),
     USD,
-    columns=[_CHANGE],
+    columns=[CHANGE],
     link=("Where it went", link.to("tokentrail-cost")),
 )
 _TOKENS = stat(
@@ -75,7 +74,7 @@ _ERROR_RATE = stat(
     calls("SELECT countIf(Failed) / nullIf(count(), 0) AS error_rate FROM calls", own=_BUT_STATUS),
     SHARE,
     decimals=2,
-    steps=_ERROR_STEPS,
+    steps=FAILING,
     base="green",
     link=_here("Failed calls", status="error"),
 )
@@ -201,7 +200,7 @@ def _triage_columns(first: Column) -> list[Column]:
         first,
         Column("failed", "Failed", COUNT),
         Column("requests", "Requests", COUNT),
-        Column("error_rate", "Error rate", SHARE, decimals=1, steps=_ERROR_STEPS),
+        Column("error_rate", "Error rate", SHARE, decimals=1, steps=FAILING),
         Column("usd", "Spend", USD),
         Column("p95", "p95", SECONDS, steps=((10, RED),)),
         Column("first_failure", "First failure", TIME),

@@ -6,7 +6,9 @@ from boards.calls import calls, compared
 from boards.pages import sessions_one
 from boards.pages.sessions_one import rows
 from boards.panel import (
+    CHANGE,
     COUNT,
+    FAILING,
     RED,
     SECONDS,
     SHARE,
@@ -25,7 +27,6 @@ _BOTH = f"{rows()}, {rows('sessions_before', 'earlier')}"
 _NAME = "${session_name:percentencode}"
 _THESE = ("Requests", link.to_requests(session_name=_NAME))
 _FAILURES = ("Failed calls", link.to_requests(session_name=_NAME, status="error"))
-_CHANGE = Column("change", "against the time before", SHARE, decimals=0)
 
 
 def _against(select: str, value: str) -> Sql:
@@ -39,7 +40,7 @@ _COUNT = stat(
     "Sessions with a call in this time, and by how much that is more or less than in as long a time before.",
     _against("count() AS sessions", "count()"),
     COUNT,
-    columns=[_CHANGE],
+    columns=[CHANGE],
     link=("Users", link.to("tokentrail-users")),
 )
 _COST = stat(
@@ -48,7 +49,7 @@ _COST = stat(
     "price add nothing.",
     _against("avgOrNull(usd) AS mean, quantileExactOrNull(0.95)(usd) AS p95", "avgOrNull(usd)"),
     USD,
-    columns=[_CHANGE],
+    columns=[CHANGE],
     link=("Where the money went", link.to("tokentrail-cost")),
 )
 _REQUESTS = stat(
@@ -57,7 +58,7 @@ _REQUESTS = stat(
     _against("avgOrNull(requests) AS mean, quantileExactOrNull(0.95)(requests) AS p95", "avgOrNull(requests)"),
     COUNT,
     decimals=1,
-    columns=[_CHANGE],
+    columns=[CHANGE],
     link=_THESE,
 )
 _DURATION = stat(
@@ -66,7 +67,7 @@ _DURATION = stat(
     "of 100 sessions stay below.",
     _against("avgOrNull(seconds) AS mean, quantileExactOrNull(0.95)(seconds) AS p95", "avgOrNull(seconds)"),
     SECONDS,
-    columns=[_CHANGE],
+    columns=[CHANGE],
     link=("Slow calls", link.to("tokentrail-latency")),
 )
 _SUCCESS = stat(
@@ -76,7 +77,7 @@ _SUCCESS = stat(
     _against("countIf(succeeded) / nullIf(count(), 0) AS success_rate", "countIf(succeeded) / nullIf(count(), 0)"),
     SHARE,
     decimals=1,
-    columns=[_CHANGE],
+    columns=[CHANGE],
     link=_FAILURES,
 )
 _COST_PER_SUCCESS = stat(
@@ -84,7 +85,7 @@ _COST_PER_SUCCESS = stat(
     "What all sessions cost, divided by those that succeeded: failures are paid for, too.",
     _against("sum(usd) / nullIf(countIf(succeeded), 0) AS usd_per_success", "sum(usd) / nullIf(countIf(succeeded), 0)"),
     USD,
-    columns=[_CHANGE],
+    columns=[CHANGE],
     link=_THESE,
 )
 _OVER_TIME = lines(
@@ -200,7 +201,7 @@ FROM calls WHERE SessionId != '' GROUP BY path ORDER BY usd DESC, path LIMIT 100
         Column("usd_per_session", "Cost in a session", USD),
         Column("mean_tokens", "Tokens each", COUNT),
         Column("p95", "p95", SECONDS, steps=((10, RED),)),
-        Column("error_rate", "Error rate", SHARE, decimals=1, steps=((0.02, YELLOW), (0.05, RED))),
+        Column("error_rate", "Error rate", SHARE, decimals=1, steps=FAILING),
     ],
 )
 

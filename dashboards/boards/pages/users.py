@@ -4,7 +4,22 @@ from boards import link
 from boards.board import Board, Placed, Section
 from boards.calls import calls, compared, hourly, recent, series
 from boards.pages import users_one, users_segments
-from boards.panel import COUNT, RED, SECONDS, SHARE, TIME, USD, YELLOW, Column, bars, lines, stat, table
+from boards.panel import (
+    CHANGE,
+    COUNT,
+    FAILING,
+    RED,
+    SECONDS,
+    SHARE,
+    TIME,
+    USD,
+    YELLOW,
+    Column,
+    bars,
+    lines,
+    stat,
+    table,
+)
 from boards.query import Prom
 
 _DAY = "toStartOfDay($__toTime, 'UTC')"
@@ -19,7 +34,7 @@ _ACTIVE = stat(
         "users / nullIf((SELECT uniqExactIf(UserId, UserId != '') FROM earlier), 0) - 1 AS change FROM calls"
     ),
     COUNT,
-    columns=[Column("change", "against the time before", SHARE, decimals=0)],
+    columns=[CHANGE],
     link=("The calls", link.to_requests()),
 )
 _DAY_WEEK_MONTH = stat(
@@ -144,7 +159,7 @@ FROM calls WHERE UserId != '' GROUP BY user ORDER BY usd DESC, requests DESC LIM
         Column("requests", "Requests", COUNT, link=("Requests", link.to_requests(user=link.field("user")))),
         Column("usd", "Spend", USD),
         Column("share", "of spend", SHARE, gauge=True),
-        Column("error_rate", "Error rate", SHARE, decimals=1, steps=((0.02, YELLOW), (0.05, RED))),
+        Column("error_rate", "Error rate", SHARE, decimals=1, steps=FAILING),
         Column("tokens", "Tokens", COUNT),
         Column("mean", "Mean latency", SECONDS),
         Column("p95", "P95 latency", SECONDS, steps=((10, RED),)),
@@ -180,7 +195,7 @@ FROM calls WHERE UserId != '' GROUP BY tier ORDER BY usd DESC LIMIT 50
         Column("usd", "Spend", USD),
         Column("share", "of spend", SHARE, gauge=True),
         Column("per_user", "Mean per user", USD),
-        Column("error_rate", "Error rate", SHARE, decimals=1, steps=((0.02, YELLOW), (0.05, RED))),
+        Column("error_rate", "Error rate", SHARE, decimals=1, steps=FAILING),
     ],
 )
 _NEAREST = table(

@@ -5,7 +5,7 @@ from typing import Final
 from boards import link
 from boards.board import Placed
 from boards.calls import calls, series
-from boards.panel import COUNT, RED, SECONDS, SHARE, TIME, USD, YELLOW, Column, lines, pie, stat, table
+from boards.panel import COUNT, FAILING, RED, SECONDS, SHARE, TIME, USD, Column, lines, pie, stat, table
 
 _OWN: Final = ("user",)
 _HERE: Final = link.to_requests(user="${user:percentencode}")
@@ -21,7 +21,7 @@ _NUMBERS = stat(
     COUNT,
     columns=[
         Column("usd", "spend", USD),
-        Column("error_rate", "error rate", SHARE, decimals=1, steps=((0.02, YELLOW), (0.05, RED))),
+        Column("error_rate", "error rate", SHARE, decimals=1, steps=FAILING),
     ],
     link=("The calls", _HERE),
 )

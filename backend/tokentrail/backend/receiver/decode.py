@@ -1,6 +1,9 @@
 """From the body of an export request to values: bytes in, values out."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from enum import StrEnum
+from typing import TypeAlias, TypeVar
 
 from tokentrail.backend.receiver import limits
 from tokentrail.backend.receiver.counts import require_few
@@ -25,44 +28,35 @@ def decode(body: bytes, encoding: Encoding, most: int | None = None) -> Decoded:
 
     Raises `decoded.DecodeError` and, for more than `most`, `TooManyItemsError`, with words for the sender.
     """
-    before = values_too_deep()
-    if encoding is Encoding.JSON:
-        decoded = decode_json(body, most)
-    else:
-        require_few(body, Signal.TRACES, most)
-        decoded = decode_packed(body)
-    decoded = limits.bound_spans(decoded, len(body))
-    deep = values_too_deep() - before
-    return Decoded(decoded.spans, decoded.rejected, {**decoded.cut, limits.DEPTH: deep}) if deep else decoded
+    return _read(body, encoding, most, Signal.TRACES, (decode_json, decode_packed, limits.bound_spans))
 
 
 def decode_logs(body: bytes, encoding: Encoding, most: int | None = None) -> DecodedLogs:
-    """The log records of `body`.
-
-    Raises `decoded.DecodeError` and, for more than `most`, `TooManyItemsError`, with words for the sender.
-    """
-    before = values_too_deep()
-    if encoding is Encoding.JSON:
-        decoded = decode_logs_json(body, most)
-    else:
-        require_few(body, Signal.LOGS, most)
-        decoded = decode_logs_protobuf(body)
-    decoded = limits.bound_logs(decoded, len(body))
-    deep = values_too_deep() - before
-    return DecodedLogs(decoded.records, {**decoded.cut, limits.DEPTH: deep}) if deep else decoded
+    """The log records of `body`. Raises as `decode` does."""
+    return _read(body, encoding, most, Signal.LOGS, (decode_logs_json, decode_logs_protobuf, limits.bound_logs))
 
 
 def decode_metrics(body: bytes, encoding: Encoding, most: int | None = None) -> DecodedMetrics:
-    """The points of metrics in `body`.
+    """The points of metrics in `body`. Raises as `decode` does."""
+    steps = decode_metrics_json, decode_metrics_protobuf, limits.bound_metrics
+    return _read(body, encoding, most, Signal.METRICS, steps)
 
-    Raises `decoded.DecodeError` and, for more than `most`, `TooManyItemsError`, with words for the sender.
-    """
+
+_Items = TypeVar("_Items", Decoded, DecodedLogs, DecodedMetrics)
+_Steps: TypeAlias = tuple[
+    Callable[[bytes, int | None], _Items], Callable[[bytes], _Items], Callable[[_Items, int], _Items]
+]
+"""Reads JSON, reads protobuf, and bounds what was read to the limits."""
+
+
+def _read(body: bytes, encoding: Encoding, most: int | None, signal: Signal, steps: _Steps[_Items]) -> _Items:
+    from_json, from_protobuf, bound = steps
     before = values_too_deep()
     if encoding is Encoding.JSON:
-        decoded = decode_metrics_json(body, most)
+        read = from_json(body, most)
     else:
-        require_few(body, Signal.METRICS, most)
-        decoded = decode_metrics_protobuf(body)
-    decoded = limits.bound_metrics(decoded, len(body))
+        require_few(body, signal, most)
+        read = from_protobuf(body)
+    read = bound(read, len(body))
     deep = values_too_deep() - before
-    return DecodedMetrics(decoded.points, decoded.rejected, {**decoded.cut, limits.DEPTH: deep}) if deep else decoded
+    return replace(read, cut={**read.cut, limits.DEPTH: deep}) if deep else read
