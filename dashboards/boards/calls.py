@@ -14,10 +14,11 @@ from dataclasses import replace
 from typing import Final
 
 from boards.query import Prom, Shape, Sql
+from tokentrail.backend.alerts.statement import MAX_CALL_S
+from tokentrail.backend.query.filter import MODEL, PROJECT
 
-MODEL: Final = "if(RequestModel != '', RequestModel, ResponseModel)"
-"""The model a call is counted under, as in the API and in the metrics."""
-_PROJECT: Final = "if(Project = '', 'default', Project)"
+LONGEST: Final = f"INTERVAL {MAX_CALL_S // 3600} HOUR"
+"""What a call takes at most; those that take longer are left out."""
 _ENDED: Final = "Timestamp + toIntervalNanosecond(DurationNs)"
 
 
@@ -39,7 +40,7 @@ def typed(variable: str) -> str:
 _COLUMNS: Final = f"""*,
         {_ENDED} AS Ended,
         {MODEL} AS Model,
-        {_PROJECT} AS InProject,
+        {PROJECT} AS InProject,
         {property_of("'feature'")} AS Feature,
         {property_of("'usertier'")} AS UserTier,
         ErrorType != '' AS Failed,
@@ -70,7 +71,7 @@ _SHARED: Final = (
     _all("Service IN (${service:singlequote})", "service"),
     _all("Provider IN (${provider:singlequote})", "provider"),
     _all("Operation IN (${operation:singlequote})", "operation"),
-    _all(f"{_PROJECT} IN (${{project:singlequote}})", "project"),
+    _all(f"{PROJECT} IN (${{project:singlequote}})", "project"),
 )
 _MODEL: Final = _all("(RequestModel IN (${model:singlequote}) OR ResponseModel IN (${model:singlequote}))", "model")
 _OWN: Final = {
@@ -93,10 +94,10 @@ def _where(own: Iterable[str]) -> str:
 
 def _time(*, before: bool) -> str:
     if not before:
-        return "Timestamp >= $__fromTime_ms - INTERVAL 1 HOUR AND Timestamp <= $__toTime_ms AND $__timeFilter_ms(Ended)"
+        return f"Timestamp >= $__fromTime_ms - {LONGEST} AND Timestamp <= $__toTime_ms AND $__timeFilter_ms(Ended)"
     end = "$__fromTime_ms"
     start = f"fromUnixTimestamp64Milli(2 * toUnixTimestamp64Milli({end}) - toUnixTimestamp64Milli($__toTime_ms))"
-    return f"Timestamp >= {start} - INTERVAL 1 HOUR AND Timestamp < {end} AND Ended >= {start} AND Ended < {end}"
+    return f"Timestamp >= {start} - {LONGEST} AND Timestamp < {end} AND Ended >= {start} AND Ended < {end}"
 
 
 def calls(select: str, shape: Shape = Shape.TABLE, *, own: Iterable[str] = (), more: str = "") -> Sql:
@@ -115,6 +116,12 @@ def compared(select: str, shape: Shape = Shape.TABLE, *, own: Iterable[str] = ()
     return _with(tables, select, shape, more)
 
 
+def against(value: str, name: str, *, own: Iterable[str] = ()) -> Sql:
+    """`value`, an expression over calls, as `name`, and as `change` by how much it is more or less than before."""
+    change = f"{name} / nullIf((SELECT {value} FROM earlier), 0) - 1 AS change"
+    return compared(f"SELECT {value} AS {name}, {change} FROM calls", own=own)
+
+
 def beside(select: str, shape: Shape = Shape.TABLE) -> Sql:
     """A statement that reads from `both`: the calls of the time, and those of the same time `offset` days before.
 
@@ -123,7 +130,7 @@ def beside(select: str, shape: Shape = Shape.TABLE) -> Sql:
     """
     days = f"toIntervalDay(toUInt16OrZero({typed('offset')}))"
     start, end = (f"({moment} - {days})" for moment in ("$__fromTime_ms", "$__toTime_ms"))
-    begun = f"Timestamp >= {start} - INTERVAL 1 HOUR AND Timestamp <= {end}"
+    begun = f"Timestamp >= {start} - {LONGEST} AND Timestamp <= {end}"
     tables: list[tuple[str, str, Iterable[str]]] = [
         ("calls", _time(before=False), ()),
         ("earlier", f"{begun} AND Ended >= {start} AND Ended <= {end}", ()),
@@ -138,7 +145,7 @@ def beside(select: str, shape: Shape = Shape.TABLE) -> Sql:
 
 def recent(select: str, since: str, shape: Shape = Shape.TABLE, *, own: Iterable[str] = (), more: str = "") -> Sql:
     """As `calls`, of those from `since` (SQL, a DateTime64) to the end of the time of the dashboard."""
-    begun = f"Timestamp >= {since} - INTERVAL 1 HOUR AND Timestamp <= $__toTime_ms"
+    begun = f"Timestamp >= {since} - {LONGEST} AND Timestamp <= $__toTime_ms"
     time = f"{begun} AND Ended >= {since} AND Ended <= $__toTime_ms"
     return _with([("calls", time, own)], select, shape, more)
 

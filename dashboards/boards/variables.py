@@ -13,6 +13,7 @@ from grafana_foundation_sdk.models.dashboard import (
 )
 
 from boards.query import CLICKHOUSE, CLICKHOUSE_TYPE, PROMETHEUS
+from tokentrail.backend.query.filter import PROJECT
 
 _ANY: Final = VariableOption(text="All", value="$__all", selected=True)
 _RECENT: Final = "$__timeFilter(Timestamp)"
@@ -56,8 +57,7 @@ def shared() -> list[VariableModel]:
         _rows(
             "project",
             "Project",
-            f"SELECT DISTINCT if(Project = '', 'default', Project) AS project FROM llm_requests WHERE {_RECENT} "
-            "ORDER BY project LIMIT 500",
+            f"SELECT DISTINCT {PROJECT} AS project FROM llm_requests WHERE {_RECENT} ORDER BY project LIMIT 500",
         ),
     ]
 

@@ -6,7 +6,6 @@ Prometheus, which scrapes the backend and evaluates the shipped rules.
 
 import json
 import shutil
-import socket
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from support.alertmanager import free_address
 from support.backend_process import BackendProcess, http_request
 from support.dashboard_seed import Call, Seed, events, seed, spans
 from support.prometheus import program, running
@@ -80,13 +80,6 @@ class Stack:
         assert answer.status == 200, f"{document}\n{parameters['query']}"
         found: list[dict[str, Any]] = document["data"]["result"]
         return found
-
-
-def free_address() -> str:
-    """An address on this machine that nothing listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from boards import link
 from boards.board import Board, Placed, Section
-from boards.calls import calls, compared, series
+from boards.calls import against, calls, series
 from boards.pages import cost_change, cost_prices, cost_trend
 from boards.panel import CHANGE, COUNT, RED, SHARE, TIME, USD, YELLOW, Column, lines, pie, stat, table
 from boards.query import Prom
@@ -13,10 +13,7 @@ _SPEND = stat(
     "Spend",
     "Exact sum of the costs of all calls in this time that have a price, and by how much that is more or less than in"
     " as long a time before.",
-    compared(
-        "SELECT toFloat64(sum(CostUsd)) AS usd, "
-        "usd / nullIf((SELECT toFloat64(sum(CostUsd)) FROM earlier), 0) - 1 AS change FROM calls"
-    ),
+    against("toFloat64(sum(CostUsd))", "usd"),
     USD,
     columns=[Column("usd", "spend"), CHANGE],
     link=("The calls", link.to_requests()),
@@ -24,10 +21,7 @@ _SPEND = stat(
 _PER_REQUEST = stat(
     "Cost per request",
     "Mean cost of the calls that have a price, and by how much that is more or less than in as long a time before.",
-    compared(
-        "SELECT toFloat64(avgOrNull(CostUsd)) AS mean, "
-        "mean / nullIf((SELECT toFloat64(avgOrNull(CostUsd)) FROM earlier), 0) - 1 AS change FROM calls"
-    ),
+    against("toFloat64(avgOrNull(CostUsd))", "mean"),
     USD,
     columns=[Column("mean", "per request"), CHANGE],
     link=("The calls", link.to_requests()),

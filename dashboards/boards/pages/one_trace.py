@@ -5,9 +5,10 @@ is looked up. A trace without spans (of calls that only events told) is looked f
 """
 
 from boards import link
-from boards.calls import MODEL, typed
+from boards.calls import typed
 from boards.panel import COUNT, SECONDS, SHARE, TIME, USD, Column, logs, table, trace
 from boards.query import Shape, Sql
+from tokentrail.backend.query.filter import MODEL
 
 _TIME_OF_TRACE = f"""WITH {typed("trace")} AS chosen,
     (SELECT if(count() = 0, $__fromTime, min(Start)) FROM otel_traces_trace_id_ts WHERE TraceId = chosen) AS first,

@@ -2,7 +2,7 @@
 
 from boards import link
 from boards.board import Board, Placed, Section
-from boards.calls import calls, compared, series
+from boards.calls import against, calls, series
 from boards.pages.overview_before import SECTION as BEFORE
 from boards.panel import (
     CHANGE,
@@ -25,9 +25,7 @@ from boards.query import Prom
 _REQUESTS = stat(
     "Requests",
     "Calls that ended in this time, and by how much that is more or less than in as long a time before.",
-    compared(
-        "SELECT count() AS requests, requests / nullIf((SELECT count() FROM earlier), 0) - 1 AS change FROM calls"
-    ),
+    against("count()", "requests"),
     COUNT,
     columns=[Column("requests", "now"), CHANGE],
     link=("Requests", link.to_requests()),
@@ -35,10 +33,7 @@ _REQUESTS = stat(
 _SPEND = stat(
     "Spend",
     "Exact sum of the costs of all calls that have a price. Calls without one are counted beside it.",
-    compared(
-        "SELECT toFloat64(sum(CostUsd)) AS usd, "
-        "usd / nullIf((SELECT toFloat64(sum(CostUsd)) FROM earlier), 0) - 1 AS change FROM calls"
-    ),
+    against("toFloat64(sum(CostUsd))", "usd"),
     USD,
     columns=[Column("usd", "now"), CHANGE],
     link=("Where it went", link.to("tokentrail-cost")),

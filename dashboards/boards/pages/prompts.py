@@ -4,7 +4,7 @@ from typing import Final
 
 from boards import link
 from boards.board import Board, Placed, Section
-from boards.calls import calls, compared, recent, series
+from boards.calls import against, calls, recent, series
 from boards.pages import prompts_scores
 from boards.panel import CHANGE, COUNT, FAILING, RED, SECONDS, SHARE, TIME, USD, YELLOW, Column, lines, stat, table
 
@@ -50,11 +50,7 @@ _LENGTH = stat(
     "Mean answer",
     "Mean output tokens of the calls that told them, and by how much that is more or less than in as long a time"
     " before.",
-    compared(
-        "SELECT avgOrNull(OutputTokens) AS mean, "
-        "mean / nullIf((SELECT avgOrNull(OutputTokens) FROM earlier), 0) - 1 AS change FROM calls",
-        own=_OWN,
-    ),
+    against("avgOrNull(OutputTokens)", "mean", own=_OWN),
     COUNT,
     columns=[
         Column("mean", "output tokens", decimals=0),

@@ -2,7 +2,7 @@
 
 from boards import link
 from boards.board import Board, Placed, Section
-from boards.calls import calls, compared, series
+from boards.calls import LONGEST, against, calls, series
 from boards.pages import one_trace
 from boards.panel import (
     CHANGE,
@@ -39,21 +39,14 @@ _REQUESTS = stat(
     "Requests",
     "Calls that ended in this time and pass every filter at the top, and by how much that is more or less than in as "
     "long a time before.",
-    compared(
-        "SELECT count() AS requests, requests / nullIf((SELECT count() FROM earlier), 0) - 1 AS change FROM calls",
-        own=_FILTERS,
-    ),
+    against("count()", "requests", own=_FILTERS),
     COUNT,
     columns=[CHANGE],
 )
 _SPEND = stat(
     "Spend",
     "Exact sum of the costs of these calls. Those without a price are not in it.",
-    compared(
-        "SELECT toFloat64(ifNull(sum(CostUsd), 0)) AS usd, "
-        "usd / nullIf((SELECT toFloat64(ifNull(sum(CostUsd), 0)) FROM earlier), 0) - 1 AS change FROM calls",
-        own=_FILTERS,
-    ),
+    against("toFloat64(ifNull(sum(CostUsd), 0))", "usd", own=_FILTERS),
     USD,
     columns=[CHANGE],
     link=("Where it went", link.to("tokentrail-cost")),
@@ -232,7 +225,7 @@ SELECT newest.ended AS ended, model, {one_trace.said("contents.InputMessages")} 
 FROM newest
 LEFT ANY JOIN (
     SELECT TraceId, SpanId, InputMessages, OutputMessages FROM llm_contents
-    WHERE Timestamp >= $__fromTime_ms - INTERVAL 1 HOUR AND Timestamp <= $__toTime_ms
+    WHERE Timestamp >= $__fromTime_ms - {LONGEST} AND Timestamp <= $__toTime_ms
         AND TraceId IN (SELECT trace FROM newest)
 ) AS contents ON contents.TraceId = newest.trace AND contents.SpanId = newest.span
 ORDER BY ended DESC, newest.span LIMIT 50

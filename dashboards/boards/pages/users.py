@@ -2,7 +2,7 @@
 
 from boards import link
 from boards.board import Board, Placed, Section
-from boards.calls import calls, compared, hourly, recent, series
+from boards.calls import against, calls, hourly, recent, series
 from boards.pages import users_one, users_segments
 from boards.panel import (
     CHANGE,
@@ -29,10 +29,7 @@ _ACTIVE = stat(
     "Active users",
     "Different users with a call in this time, and how many more or fewer they are than in as long a time before. Calls"
     " without a user are nobody's.",
-    compared(
-        "SELECT uniqExactIf(UserId, UserId != '') AS users, "
-        "users / nullIf((SELECT uniqExactIf(UserId, UserId != '') FROM earlier), 0) - 1 AS change FROM calls"
-    ),
+    against("uniqExactIf(UserId, UserId != '')", "users"),
     COUNT,
     columns=[CHANGE],
     link=("The calls", link.to_requests()),

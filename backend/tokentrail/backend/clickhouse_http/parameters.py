@@ -43,7 +43,6 @@ class Question:
     """Of the statement (`{name:Type}`), in the escaping of TSV."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """Everything else."""
-    query_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,6 @@ class Arguments:
                 for name, value in values.items()
                 if name not in _OWN and not name.startswith(_PARAMETER) and value
             },
-            query_id=values.get("query_id", ""),
         )
 
 
