@@ -11,8 +11,8 @@ https://github.com/open-telemetry/opentelemetry-proto (1.10). A metric without a
 a kind that is not known here cannot be told from it.
 """
 
-from collections.abc import Iterable, Iterator
-from typing import TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final, TypeAlias, TypedDict
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.metrics.v1 import metrics_pb2
@@ -40,89 +40,89 @@ def decode_metrics_protobuf(body: bytes) -> DecodedMetrics:
 
 
 def _points(metric: metrics_pb2.Metric, origin: Origin) -> Iterator[Point]:
-    name, description, unit = metric.name, metric.description, metric.unit
-    match metric.WhichOneof("data"):
-        case "gauge":
-            gauge = Metric(origin, MetricKind.GAUGE, name, description, unit)
-            yield from (_number(point, gauge) for point in metric.gauge.data_points)
-        case "sum":
-            data = metric.sum
-            total = Metric(
-                origin, MetricKind.SUM, name, description, unit, data.aggregation_temporality, data.is_monotonic
-            )
-            yield from (_number(point, total) for point in data.data_points)
-        case "histogram":
-            temporality = metric.histogram.aggregation_temporality
-            histogram = Metric(origin, MetricKind.HISTOGRAM, name, description, unit, temporality)
-            yield from (_histogram(point, histogram) for point in metric.histogram.data_points)
-        case "exponential_histogram":
-            temporality = metric.exponential_histogram.aggregation_temporality
-            exponential = Metric(origin, MetricKind.EXPONENTIAL_HISTOGRAM, name, description, unit, temporality)
-            yield from (_exponential(point, exponential) for point in metric.exponential_histogram.data_points)
-        case "summary":
-            summary = Metric(origin, MetricKind.SUMMARY, name, description, unit)
-            yield from (_summary(point, summary) for point in metric.summary.data_points)
-
-
-def _number(point: metrics_pb2.NumberDataPoint, metric: Metric) -> Point:
-    return Point(
-        metric=metric,
-        attributes=attributes(point.attributes),
-        start_ns=bounded_time(point.start_time_unix_nano),
-        time_ns=bounded_time(point.time_unix_nano),
-        flags=point.flags,
-        exemplars=_exemplars(point.exemplars),
-        value=_value(point),
+    name = metric.WhichOneof("data")
+    if name is None:
+        return
+    kind, data = MetricKind(name), getattr(metric, name)
+    shared = Metric(
+        origin,
+        kind,
+        metric.name,
+        metric.description,
+        metric.unit,
+        getattr(data, "aggregation_temporality", 0),
+        getattr(data, "is_monotonic", False),
     )
+    own = _OWN[kind]
+    for point in data.data_points:
+        yield Point(
+            metric=shared,
+            attributes=attributes(point.attributes),
+            start_ns=bounded_time(point.start_time_unix_nano),
+            time_ns=bounded_time(point.time_unix_nano),
+            flags=point.flags,
+            exemplars=_exemplars(getattr(point, "exemplars", ())),
+            **own(point),
+        )
 
 
-def _histogram(point: metrics_pb2.HistogramDataPoint, metric: Metric) -> Point:
-    return Point(
-        metric=metric,
-        attributes=attributes(point.attributes),
-        start_ns=bounded_time(point.start_time_unix_nano),
-        time_ns=bounded_time(point.time_unix_nano),
-        flags=point.flags,
-        exemplars=_exemplars(point.exemplars),
-        count=point.count,
-        sum=point.sum,
-        min=point.min,
-        max=point.max,
-        bucket_counts=tuple(point.bucket_counts),
-        explicit_bounds=tuple(point.explicit_bounds),
-    )
+class _Fields(TypedDict, total=False):
+    """Fields of `Point` that only some kinds have."""
+
+    value: float
+    count: int
+    sum: float
+    min: float
+    max: float
+    bucket_counts: tuple[int, ...]
+    explicit_bounds: tuple[float, ...]
+    scale: int
+    zero_count: int
+    positive: Buckets
+    negative: Buckets
+    quantiles: tuple[tuple[float, float], ...]
 
 
-def _exponential(point: metrics_pb2.ExponentialHistogramDataPoint, metric: Metric) -> Point:
-    return Point(
-        metric=metric,
-        attributes=attributes(point.attributes),
-        start_ns=bounded_time(point.start_time_unix_nano),
-        time_ns=bounded_time(point.time_unix_nano),
-        flags=point.flags,
-        exemplars=_exemplars(point.exemplars),
-        count=point.count,
-        sum=point.sum,
-        min=point.min,
-        max=point.max,
-        scale=point.scale,
-        zero_count=point.zero_count,
-        positive=Buckets(point.positive.offset, tuple(point.positive.bucket_counts)),
-        negative=Buckets(point.negative.offset, tuple(point.negative.bucket_counts)),
-    )
+def _number(point: metrics_pb2.NumberDataPoint) -> _Fields:
+    return {"value": _value(point)}
 
 
-def _summary(point: metrics_pb2.SummaryDataPoint, metric: Metric) -> Point:
-    return Point(
-        metric=metric,
-        attributes=attributes(point.attributes),
-        start_ns=bounded_time(point.start_time_unix_nano),
-        time_ns=bounded_time(point.time_unix_nano),
-        flags=point.flags,
-        count=point.count,
-        sum=point.sum,
-        quantiles=tuple((each.quantile, each.value) for each in point.quantile_values),
-    )
+def _totals(point: metrics_pb2.HistogramDataPoint | metrics_pb2.ExponentialHistogramDataPoint) -> _Fields:
+    return {"count": point.count, "sum": point.sum, "min": point.min, "max": point.max}
+
+
+def _histogram(point: metrics_pb2.HistogramDataPoint) -> _Fields:
+    counts, bounds = tuple(point.bucket_counts), tuple(point.explicit_bounds)
+    return {**_totals(point), "bucket_counts": counts, "explicit_bounds": bounds}
+
+
+def _exponential(point: metrics_pb2.ExponentialHistogramDataPoint) -> _Fields:
+    return {
+        **_totals(point),
+        "scale": point.scale,
+        "zero_count": point.zero_count,
+        "positive": _buckets(point.positive),
+        "negative": _buckets(point.negative),
+    }
+
+
+def _summary(point: metrics_pb2.SummaryDataPoint) -> _Fields:
+    quantiles = tuple((each.quantile, each.value) for each in point.quantile_values)
+    return {"count": point.count, "sum": point.sum, "quantiles": quantiles}
+
+
+_OWN: Final[Mapping[MetricKind, Callable[[Any], _Fields]]] = {
+    MetricKind.GAUGE: _number,
+    MetricKind.SUM: _number,
+    MetricKind.HISTOGRAM: _histogram,
+    MetricKind.EXPONENTIAL_HISTOGRAM: _exponential,
+    MetricKind.SUMMARY: _summary,
+}
+"""What is read of a point, by the kind of its metric."""
+
+
+def _buckets(side: metrics_pb2.ExponentialHistogramDataPoint.Buckets) -> Buckets:
+    return Buckets(side.offset, tuple(side.bucket_counts))
 
 
 def _exemplars(exemplars: Iterable[metrics_pb2.Exemplar]) -> tuple[Exemplar, ...]:

@@ -6,13 +6,15 @@
 Durations are nanoseconds. A stream is lines of such objects; the last one has the counts.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
 from tokentrail.instrumentation import content
-from tokentrail.instrumentation.content import Part
-from tokentrail.instrumentation.wire._base import AttributeValue, ProviderError, Route
+from tokentrail.instrumentation.content import Message, Part, TextBuffer
+from tokentrail.instrumentation.framing._base import Event
+from tokentrail.instrumentation.wire._base import AttributeValue, ProviderError, Response, Route
 from tokentrail.instrumentation.wire._errors import read_error
-from tokentrail.instrumentation.wire._json import Json, first_count, integer, mapping, sequence, text
+from tokentrail.instrumentation.wire._json import Json, first_count, integer, mapping, parse, sequence, text
 from tokentrail.instrumentation.wire._settings import read_settings
 from tokentrail.semconv import finish, genai, providers
 from tokentrail.semconv.usage import Usage
@@ -115,3 +117,67 @@ class Progress:
     def attributes(self) -> dict[str, AttributeValue]:
         """Span attributes of the answer."""
         return {} if self._load_ns is None else {genai.LOAD_DURATION: self._load_ns / 1e9}
+
+
+class AnswerReader(ABC):
+    """Reads one response of an endpoint that generates text; the endpoints differ in where they put it."""
+
+    def __init__(self, keep_content: bool) -> None:
+        self._keep_content = keep_content
+        self._progress = Progress()
+        self._text = TextBuffer()
+        self._reasoning = TextBuffer()
+        self._answered = False
+        """Whether there is an answer at all, an empty one included."""
+        self._carried_output = False
+
+    @abstractmethod
+    def _take(self, answer: Json) -> bool:
+        """Take in the output of a plain answer, or of one line of a stream; true when there is some."""
+
+    @abstractmethod
+    def _further_parts(self) -> list[Part]:
+        """What the message has behind its reasoning and its text."""
+
+    def feed_event(self, event: Event) -> bool:
+        """Take in a line; true when it carries output."""
+        if self._carried_output and not self._keep_content and is_mere_output(event.data):
+            return True
+        carries_output = self._read(mapping(parse(event.data)))
+        self._carried_output = self._carried_output or carries_output
+        return carries_output
+
+    def feed_body(self, body: Json) -> None:
+        """Take in a plain response."""
+        self._read(body)
+        self._progress.complete = True
+
+    def result(self) -> Response:
+        """What has arrived so far."""
+        progress = self._progress
+        reason = progress.finish_reason
+        return Response(
+            model=progress.model,
+            finish_reasons=[reason] if reason else (),
+            usage=progress.usage,
+            attributes=progress.attributes,
+            error=progress.error,
+            complete=progress.complete,
+            output=[self._output(reason)] if self._keep_content and self._answered else (),
+        )
+
+    def _read(self, answer: Json) -> bool:
+        self._progress.read(answer)
+        return self._take(answer)
+
+    def _keep(self, words: str, thoughts: str) -> None:
+        if self._keep_content:
+            self._text.append(words)
+            self._reasoning.append(thoughts)
+
+    def _output(self, reason: str) -> Message:
+        parts = [content.reasoning(str(self._reasoning))] if self._reasoning else []
+        if self._text:
+            parts.append(content.text(str(self._text)))
+        message = content.message("assistant", [*parts, *self._further_parts()])
+        return {**message, "finish_reason": reason or finish.ERROR}

@@ -14,19 +14,17 @@ are.
 from typing import Final
 
 from tokentrail.instrumentation import content
-from tokentrail.instrumentation.content import Message, TextBuffer
-from tokentrail.instrumentation.framing._base import Event
-from tokentrail.instrumentation.wire._base import Request, RequestContent, Response, Route
-from tokentrail.instrumentation.wire._json import Json, mapping, parse, text
+from tokentrail.instrumentation.content import Part
+from tokentrail.instrumentation.wire._base import Request, RequestContent, Route
+from tokentrail.instrumentation.wire._json import Json, text
 from tokentrail.instrumentation.wire._ollama import (
-    Progress,
-    is_mere_output,
+    AnswerReader,
     read_images,
     read_request_settings,
     served_at,
     wants_stream,
 )
-from tokentrail.semconv import finish, genai
+from tokentrail.semconv import genai
 
 _FIELDS: Final = frozenset(
     {
@@ -68,59 +66,19 @@ class OllamaGenerate:
         return OllamaGenerateReader(keep_content)
 
 
-class OllamaGenerateReader:
+class OllamaGenerateReader(AnswerReader):
     """Reads one response of the format."""
 
     def __init__(self, keep_content: bool) -> None:
-        self._keep_content = keep_content
-        self._progress = Progress()
-        self._text = TextBuffer()
-        self._reasoning = TextBuffer()
+        super().__init__(keep_content)
         self._has_image = False
-        self._answered = False
-        self._carried_output = False
 
-    def feed_event(self, event: Event) -> bool:
-        """Take in a line; true when it carries output."""
-        if self._carried_output and not self._keep_content and is_mere_output(event.data):
-            return True
-        carries_output = self._read(mapping(parse(event.data)))
-        self._carried_output = self._carried_output or carries_output
-        return carries_output
-
-    def feed_body(self, body: Json) -> None:
-        """Take in a plain response."""
-        self._read(body)
-        self._progress.complete = True
-
-    def result(self) -> Response:
-        """What has arrived so far."""
-        progress = self._progress
-        reason = progress.finish_reason
-        return Response(
-            model=progress.model,
-            finish_reasons=[reason] if reason else (),
-            usage=progress.usage,
-            attributes=progress.attributes,
-            error=progress.error,
-            complete=progress.complete,
-            output=[self._output(reason)] if self._keep_content and self._answered else (),
-        )
-
-    def _read(self, answer: Json) -> bool:
-        self._progress.read(answer)
+    def _take(self, answer: Json) -> bool:
         words, thoughts, image = text(answer.get("response")), text(answer.get("thinking")), text(answer.get("image"))
         self._answered = self._answered or bool("response" in answer or thoughts or image)
         self._has_image = self._has_image or bool(image)
-        if self._keep_content:
-            self._text.append(words)
-            self._reasoning.append(thoughts)
+        self._keep(words, thoughts)
         return bool(words or thoughts or image)
 
-    def _output(self, reason: str) -> Message:
-        parts = [content.reasoning(str(self._reasoning))] if self._reasoning else []
-        if self._text:
-            parts.append(content.text(str(self._text)))
-        if self._has_image:
-            parts.append({"type": "image"})
-        return {**content.message("assistant", parts), "finish_reason": reason or finish.ERROR}
+    def _further_parts(self) -> list[Part]:
+        return [{"type": "image"}] if self._has_image else []
