@@ -9,6 +9,7 @@ python -m benchmarks --startup             what importing and switching on takes
 python -m benchmarks --soak --calls 1000000    whether memory grows
 python -m benchmarks --pricing             what finding a price takes
 python -m benchmarks --ingest              what a span costs the backend; --against for another checkout beside it
+python -m benchmarks --ingest --minutes 30     the same while a load goes on: merges, memory
 """
 
 import argparse
@@ -23,6 +24,7 @@ from benchmarks.cases import CASES, Case, case
 from benchmarks.contenders import CONTENDERS, contender
 from benchmarks.driver import Mode, Setup, measure
 from benchmarks.ingest import report as ingest
+from benchmarks.ingest import steady
 from benchmarks.result import EmptyRunError, rows
 from support.rivals import OPENAI_2, OPENAI_3
 
@@ -49,6 +51,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--ingest", action="store_true", help="spans a second of the backend")
     parser.add_argument("--against", type=Path, help="checkout of another version, for the ingest")
     parser.add_argument("--loads", default="", help="numbers of the ingest's loads, from 0; all of them unless given")
+    parser.add_argument("--minutes", type=float, help="of the ingest: a steady load for so long, in place of the loads")
+    parser.add_argument("--rate", type=int, default=2000, help="spans a second of the steady load (2000)")
     parser.add_argument("--calls", type=int, default=0, help="of the profile (1000) or the soak (20000)")
     parser.add_argument("--streams", type=int, default=20, help="at once, for the lag")
     return parser
@@ -79,6 +83,9 @@ def main() -> int:
     setup = Setup({"3": OPENAI_3, "2": OPENAI_2}[arguments.openai], arguments.signals)
     cases = [case(name) for name in arguments.cases.split(",")]
     ours = [mode for mode in _modes(arguments) if arguments.only or mode.name in ("none", "tokentrail")]
+    if arguments.ingest and arguments.minutes:
+        steady.steady(arguments.rate, arguments.minutes, arguments.json, _say)
+        return 0
     if arguments.ingest:
         loads = [ingest.LOADS[int(number)] for number in arguments.loads.split(",") if number] or ingest.LOADS
         rounds = 1 if arguments.rounds == _ROUNDS else arguments.rounds

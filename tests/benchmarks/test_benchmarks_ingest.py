@@ -7,7 +7,7 @@ from itertools import islice
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from benchmarks.ingest import load, payloads
+from benchmarks.ingest import load, payloads, steady
 from benchmarks.ingest.payloads import Request, requests
 
 
@@ -63,3 +63,13 @@ def test_a_span_too_many_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(load.WrongResultError, match="spans_stored"):
         load.measure(load.Load("http", 0, 16, 1, 16))
+
+
+def test_a_steady_load_is_told_period_by_period() -> None:
+    lines: list[str] = []
+
+    periods = steady.steady(2048, 0.05, None, lines.append, period_s=1.5)
+
+    assert len(periods) == len(lines) - 1 == 2
+    assert sum(each.spans for each in periods) == pytest.approx(2048 * 3, abs=512)
+    assert all(each.cpu_s > 0 and each.memory_mb > 50 for each in periods)

@@ -90,24 +90,24 @@ def measure(load: Load, python_path: str | None = None, seed: int = 1) -> Measur
     warm_up = list(itertools.islice(requests(load.content_bytes, load.spans_a_request, seed + 1), _WARM_UP_REQUESTS))
     with tempfile.TemporaryDirectory() as directory, BackendProcess(Path(directory) / "data", environment) as backend:
         _send_all(backend, load, [warm_up])
-        _wait_stored(backend, sum(each.spans for each in warm_up))
+        wait_stored(backend, sum(each.spans for each in warm_up))
         _wait_quiet(backend)
-        cpu_s, begun_s = _cpu_s(backend), time.monotonic()
+        before_s, begun_s = cpu_s(backend), time.monotonic()
         taken, returned = _send_all(backend, load, [bodies[at :: load.clients] for at in range(load.clients)])
-        _wait_stored(backend, sum(each.spans for each in (*warm_up, *bodies)))
-        stored_s, used_s = time.monotonic(), _cpu_s(backend)
+        wait_stored(backend, sum(each.spans for each in (*warm_up, *bodies)))
+        stored_s, used_s = time.monotonic(), cpu_s(backend)
         _wait_quiet(backend)
         measured = Measured(
             load=load,
             spans=sum(each.spans for each in bodies),
             wall_s=stored_s - begun_s,
-            cpu_s=used_s - cpu_s,
-            after_s=_cpu_s(backend) - used_s,
-            ack_ms=_percentiles(taken),
-            memory_mb=_peak_mb(backend),
+            cpu_s=used_s - before_s,
+            after_s=cpu_s(backend) - used_s,
+            ack_ms=percentiles(taken),
+            memory_mb=memory_mb(backend, "VmHWM"),
             returned=returned,
         )
-        _verify(backend, [*warm_up, *bodies])
+        verify(backend, [*warm_up, *bodies])
     return measured
 
 
@@ -115,11 +115,11 @@ def idle(seconds: float) -> float:
     """The share of a core that a backend takes which nobody sends anything."""
     with tempfile.TemporaryDirectory() as directory, BackendProcess(Path(directory) / "data") as backend:
         _send_all(backend, Load("http", 0, 16, 1, 16), [list(itertools.islice(requests(0, 16), 1))])
-        _wait_stored(backend, 16)
+        wait_stored(backend, 16)
         time.sleep(5)
-        before = _cpu_s(backend)
+        before = cpu_s(backend)
         time.sleep(seconds)
-        return (_cpu_s(backend) - before) / seconds
+        return (cpu_s(backend) - before) / seconds
 
 
 def _send_all(backend: BackendProcess, load: Load, shares: Sequence[Sequence[Request]]) -> tuple[list[float], int]:
@@ -130,7 +130,7 @@ def _send_all(backend: BackendProcess, load: Load, shares: Sequence[Sequence[Req
 
     def run(share: Sequence[Request]) -> None:
         try:
-            with _client(backend, load.transport) as send:
+            with client(backend, load.transport) as send:
                 for request in share:
                     begun = time.perf_counter()
                     while not send(request.body):
@@ -151,8 +151,8 @@ def _send_all(backend: BackendProcess, load: Load, shares: Sequence[Sequence[Req
 
 
 @contextlib.contextmanager
-def _client(backend: BackendProcess, transport: str) -> Iterator[Callable[[bytes], bool]]:
-    """Sends a body over one connection; false for one to be sent again."""
+def client(backend: BackendProcess, transport: str) -> Iterator[Callable[[bytes], bool]]:
+    """What sends a body over one connection; false for one to be sent again."""
     if transport == "grpc":
         with grpc.insecure_channel(backend.grpc, options=[_MAX_MESSAGE, ("grpc.use_local_subchannel_pool", 1)]) as made:
             call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = made.unary_unary(EXPORT)
@@ -185,7 +185,8 @@ def _post(connection: http.client.HTTPConnection, body: bytes) -> bool:
     return response.status == 200
 
 
-def _wait_stored(backend: BackendProcess, spans: int) -> None:
+def wait_stored(backend: BackendProcess, spans: int) -> None:
+    """Until so many are in the store. Raises `WrongResultError` when that takes too long."""
     deadline = time.monotonic() + _TIMEOUT_S
     while (stored := backend.metric("tokentrail_spans_stored_total")) < spans:
         if time.monotonic() > deadline:
@@ -194,16 +195,19 @@ def _wait_stored(backend: BackendProcess, spans: int) -> None:
 
 
 def _wait_quiet(backend: BackendProcess) -> None:
-    used = _cpu_s(backend)
+    used = cpu_s(backend)
     for _ in range(int(_TIMEOUT_S)):
         time.sleep(1)
-        before, used = used, _cpu_s(backend)
+        before, used = used, cpu_s(backend)
         if used - before < _QUIET:
             return
 
 
-def _verify(backend: BackendProcess, sent: Sequence[Request]) -> None:
-    """Every span stored once, every call a row with a cost, and counted. Ends the backend."""
+def verify(backend: BackendProcess, sent: Sequence[Request]) -> None:
+    """Every span stored once, every call a row with a cost, and counted. Ends the backend.
+
+    Raises `WrongResultError`.
+    """
     spans, calls = sum(each.spans for each in sent), sum(each.calls for each in sent)
     counted = [int(backend.metric(name)) for name in _COUNTERS]
     if counted != [spans, calls, 0]:
@@ -217,20 +221,22 @@ def _verify(backend: BackendProcess, sent: Sequence[Request]) -> None:
         raise WrongResultError(f"sent {spans} spans with {calls} calls; there is {stored}")
 
 
-def _cpu_s(backend: BackendProcess) -> float:
+def cpu_s(backend: BackendProcess) -> float:
     """CPU time of all threads of the process; its second field, the name, has no blank."""
     assert backend.process is not None
     fields = Path(f"/proc/{backend.process.pid}/stat").read_text("ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
-def _peak_mb(backend: BackendProcess) -> float:
+def memory_mb(backend: BackendProcess, which: str = "VmRSS") -> float:
+    """What is resident of the process, or with `VmHWM` the most that ever was."""
     assert backend.process is not None
     status = Path(f"/proc/{backend.process.pid}/status").read_text("ascii")
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(which)) / 1024
 
 
-def _percentiles(taken_s: Sequence[float]) -> tuple[float, float]:
+def percentiles(taken_s: Sequence[float]) -> tuple[float, float]:
+    """Median and 99th percentile of seconds, in milliseconds."""
     if len(taken_s) < 2:
         return (taken_s[0] * 1e3, taken_s[0] * 1e3)
     cut = quantiles(taken_s, n=100, method="inclusive")
