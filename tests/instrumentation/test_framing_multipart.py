@@ -108,9 +108,9 @@ def test_the_number_of_fields_is_bounded() -> None:
 def test_a_large_file_costs_no_time() -> None:
     body = _urllib3({"model": "m"}, {"file": ("a", b"\r\n--" * 10_000_000, "audio/wav")})
 
-    start = time.perf_counter()
+    start = time.thread_time()
     found = read_fields(body)
-    spent_s = time.perf_counter() - start
+    spent_s = time.thread_time() - start
 
     assert found == {"model": "m"}
     assert spent_s < 0.05

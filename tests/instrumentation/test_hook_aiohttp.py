@@ -160,9 +160,9 @@ def test_what_arrives_is_dated_when_the_application_takes_it(spans: Spans, serve
 
     run(scenario())
     found = attributes(spans.one())
+    chunk, token = found["gen_ai.response.time_to_first_chunk"], found["tokentrail.response.time_to_first_token"]
 
-    assert found["gen_ai.response.time_to_first_chunk"] < 0.15
-    assert found["tokentrail.response.time_to_first_token"] >= 0.15
+    assert token - chunk >= 0.14, "the application slept between the two"
 
 
 def test_a_large_response_is_read_whole_while_the_connection_is_slowed_down(spans: Spans, server: SseServer) -> None:
