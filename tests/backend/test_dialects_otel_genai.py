@@ -94,9 +94,10 @@ def test_the_provider_is_named_by_host_then_name_then_model(attributes: Attribut
         ({"input_tokens": 100, "output_tokens": 1, "cache_read.input_tokens": 50, "total_tokens": 151}, 150),
         ({"input_tokens": 100, "output_tokens": 1, "cache_read.input_tokens": 50, "total_tokens": 101}, 100),
         ({"input_tokens": 100, "cache_read.input_tokens": 50}, 100),
+        ({"input_tokens": 100, "output_tokens": 1, "cache_read.input_tokens": 500, "total_tokens": 101}, 600),
         ({"cache_read.input_tokens": 50}, None),
     ],
-    ids=["cache above input", "total says apart", "total says inside", "conventions", "no input"],
+    ids=["cache above input", "total says apart", "total says inside", "conventions", "wrong total", "no input"],
 )
 def test_input_is_the_inclusive_total(counts: Mapping[str, int], expected_input: int | None) -> None:
     attributes = {f"gen_ai.usage.{name}": value for name, value in counts.items()}

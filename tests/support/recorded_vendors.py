@@ -67,6 +67,16 @@ VOLTAGENT: Final = Vendor("voltagent", ("@voltagent/core@2.10.0", "@ai-sdk/opena
 SENTRY: Final = Vendor(
     "sentry", ("@sentry/node@10.78.0", "openai@6.49.0", "@opentelemetry/exporter-trace-otlp-http@0.223.1")
 )
+TRACELOOP_JS: Final = Vendor(
+    "traceloop-js",
+    (
+        "@traceloop/instrumentation-anthropic@0.27.0",
+        "@anthropic-ai/sdk@0.137.0",
+        "@opentelemetry/exporter-trace-otlp-http@0.223.1",
+        "@opentelemetry/resources@2.12.1",
+        "@opentelemetry/sdk-trace-base@2.12.1",
+    ),
+)
 
 ALL: Final = (
     LMNR,
@@ -80,6 +90,7 @@ ALL: Final = (
     GEMINI_CLI,
     VOLTAGENT,
     SENTRY,
+    TRACELOOP_JS,
 )
 
 

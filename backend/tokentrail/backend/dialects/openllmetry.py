@@ -8,10 +8,12 @@
     traceloop.association.properties.*           whose it is
 
 What it says in the conventions' own words is read as such (`otel_genai`). Its input counts include the cache, also for
-Anthropic. Headers of requests (`llm.headers`, `gen_ai.headers`) may hold secrets and are never read.
+Anthropic, but those of its instrumentation of Anthropic for Node: there the total leaves it out, too. Headers of
+requests (`llm.headers`, `gen_ai.headers`) may hold secrets and are never read.
 
-Source: spans of opentelemetry-instrumentation-openai and -anthropic 0.52.6 and 0.62.4, and of traceloop-sdk 0.62.4
-(November 2026). The instrumentations share scope names with others', so the attributes tell the dialect.
+Source: spans of opentelemetry-instrumentation-openai and -anthropic 0.52.6 and 0.62.4, of traceloop-sdk 0.62.4, and of
+@traceloop/instrumentation-anthropic 0.27.0 (November 2026). The instrumentations share scope names with others', so the
+attributes tell the dialect.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,6 +34,8 @@ _PREFIXES: Final = ("traceloop.", "gen_ai.prompt.0.", "gen_ai.completion.0.", "l
 _MARKS: Final = frozenset(
     {"llm.request.type", "llm.is_streaming", "gen_ai.is_streaming", "gen_ai.openai.api_base", "gen_ai.user", "llm.user"}
 )
+_CACHE_APART: Final = "@traceloop/instrumentation-anthropic"
+"""The scope of the instrumentation whose input leaves the cache out."""
 _KIND: Final = "traceloop.span.kind"
 _KINDS: Final = {
     "workflow": kinds.WORKFLOW,
@@ -64,7 +68,7 @@ class OpenLLMetry:
 
     def matches(self, keys: Sequence[str], scope: str) -> bool:
         """True for attributes that only OpenLLMetry writes, and those that write as it does."""
-        return not _MARKS.isdisjoint(keys) or any(key.startswith(_PREFIXES) for key in keys)
+        return scope == _CACHE_APART or not _MARKS.isdisjoint(keys) or any(key.startswith(_PREFIXES) for key in keys)
 
     def read(self, span: Span) -> Row | None:
         """The span's row, of whatever kind."""
@@ -73,7 +77,7 @@ class OpenLLMetry:
         request_model = coerce.text(attributes, genai.REQUEST_MODEL)
         response_model = coerce.text(attributes, genai.RESPONSE_MODEL)
         host, port = _host(attributes)
-        usage, content = _usage(attributes), read_content(attributes)
+        usage, content = _usage(attributes, span.scope_name), read_content(attributes)
         chunk = next((found for name in _CHUNK_EVENTS if (found := timing.event_ns(span, name)) is not None), None)
         framed = frame(span)
         framed["server_address"] = framed["server_address"] or host
@@ -130,8 +134,8 @@ def _host(attributes: Attributes) -> tuple[str, int | None]:
     return host, port
 
 
-def _usage(attributes: Attributes) -> Usage:
-    usage = read_usage(attributes)
+def _usage(attributes: Attributes, scope: str) -> Usage:
+    usage = read_usage(attributes, cache_apart=True if scope == _CACHE_APART else None)
     if usage.input_tokens is None and usage.output_tokens is None:
         usage = replace(
             usage,

@@ -129,7 +129,7 @@ def _cache_is_apart(input_tokens: int | None, output_tokens: int | None, cache: 
     if total is not None:
         known = input_tokens + (output_tokens or 0)
         if total == known:
-            return False
+            return cache > input_tokens  # some leave the cache out of both
         if total == known + cache:
             return True
     return cache > input_tokens
