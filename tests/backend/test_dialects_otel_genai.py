@@ -1,5 +1,6 @@
 """OTel GenAI spans, field by field: what makes a row, and which of several names and shapes is believed."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -193,3 +194,57 @@ def test_an_old_environment_name_is_read() -> None:
     row = row_of({"gen_ai.operation.name": "chat"}, resource_attributes={"deployment.environment": "old"})
 
     assert (row.service, row.environment) == ("", "old")
+
+
+def _text(content: str, role: str = "user") -> dict[str, object]:
+    return {"role": role, "parts": [{"type": "text", "content": content}]}
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (
+            [{"role": "human", "content": "hi"}, {"role": "model", "content": "yo"}],
+            [_text("hi"), _text("yo", "assistant")],
+        ),
+        ([{"role": "model", "parts": [{"text": "yo"}]}], [_text("yo", "assistant")]),
+        ([{"role": "user", "content": [{"type": "text", "text": "hi"}]}], [_text("hi")]),
+        ({"role": "user", "content": "hi"}, [_text("hi")]),
+        (
+            [{"role": "tool", "parts": [{"type": "tool_call_response", "id": "t", "result": "ok"}]}],
+            [{"role": "tool", "parts": [{"type": "tool_call_response", "id": "t", "response": "ok"}]}],
+        ),
+        ([_text("hi")], [_text("hi")]),
+    ],
+    ids=["openai", "gemini", "blocks", "one message", "result", "conventions"],
+)
+def test_messages_in_any_shape_become_the_conventions(written: object, expected: list[object]) -> None:
+    row = row_of({"gen_ai.operation.name": "chat", "gen_ai.input.messages": json.dumps(written)})
+
+    assert json.loads(row.input_messages) == expected
+
+
+def test_messages_that_a_limit_has_cut_are_kept_as_a_text() -> None:
+    cut = '[{"role": "user", "parts": [{"type": "text", "content": "tell me a st'
+
+    row = row_of({"gen_ai.operation.name": "chat", "gen_ai.input.messages": cut, "gen_ai.tool.definitions": '[{"ty'})
+
+    assert json.loads(row.input_messages) == [_text(cut)]
+    assert row.tools == ""
+
+
+@pytest.mark.parametrize("written", ["Be brief", '["Be brief"]', '[{"type":"text","content":"Be brief"}]'])
+def test_a_system_prompt_in_any_shape_becomes_parts(written: str) -> None:
+    row = row_of({"gen_ai.operation.name": "chat", "gen_ai.system_instructions": written})
+
+    assert json.loads(row.system) == [{"type": "text", "content": "Be brief"}]
+
+
+def test_definitions_of_tools_in_any_shape_become_the_conventions() -> None:
+    openai = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
+    anthropic = [{"name": "f", "input_schema": {"type": "object"}}]
+    conventions = [{"type": "function", "name": "f", "parameters": {"type": "object"}}]
+
+    for written in (openai, anthropic, conventions):
+        row = row_of({"gen_ai.operation.name": "chat", "gen_ai.tool.definitions": json.dumps(written)})
+        assert json.loads(row.tools) == conventions

@@ -132,7 +132,7 @@ ERAS = {
             "gen_ai.usage.cache_creation.input_tokens": 200,
             "gen_ai.usage.cache_read.input_tokens": 100,
             "gen_ai.response.finish_reasons": ("end_turn",),
-            "gen_ai.input.messages": '[{"role": "user", "parts": []}]',
+            "gen_ai.input.messages": '[{"role": "user", "parts": [{"type": "text", "content": "hi"}]}]',
             "gen_ai.system_instructions": ({"type": "text", "content": "sys"},),
         },
         {
@@ -143,7 +143,7 @@ ERAS = {
             "cache_write_tokens": 200,
             "cache_read_tokens": 100,
             "finish_reasons": ("stop",),
-            "input_messages": '[{"role": "user", "parts": []}]',
+            "input_messages": '[{"role": "user", "parts": [{"type": "text", "content": "hi"}]}]',
             "system": '[{"type":"text","content":"sys"}]',
         },
     ),

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from tokentrail.backend.dialects import coerce
-from tokentrail.backend.dialects.messages import messages_json
+from tokentrail.backend.dialects.messages import messages_json, parts_json
+from tokentrail.backend.dialects.tool_definitions import tools_json
 from tokentrail.backend.span import Attributes, Event, Span, Value
 from tokentrail.semconv import genai
 
@@ -29,6 +30,8 @@ CONTENT: Final = (
     *(_PROMPT_OLD, _COMPLETION_OLD),
 )
 """Attributes that hold content. A span with none of them, and without events, has none."""
+_OTHER_DEFINITIONS: Final = ('"function":', '"input_schema"', '"toolSpec"', '"functionDeclarations"')
+"""What definitions of tools have in the providers' shapes, and not in the conventions'."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +48,42 @@ def read_content(span: Span) -> Content:
     """The captured content of `span`."""
     details = next((event.attributes for event in span.events if event.name == genai.INFERENCE_DETAILS_EVENT), {})
     current = {**details, **span.attributes} if details else span.attributes
+    tools = coerce.first(current, genai.TOOL_DEFINITIONS)
     return Content(
         input_messages=_current(span.attributes, details, genai.INPUT_MESSAGES, "user") or _old_input(span),
         output_messages=_current(span.attributes, details, genai.OUTPUT_MESSAGES, "assistant") or _old_output(span),
-        system=_json(coerce.first(current, genai.SYSTEM_INSTRUCTIONS)),
-        tools=_json(coerce.first(current, genai.TOOL_DEFINITIONS)),
+        system=_system(coerce.first(current, genai.SYSTEM_INSTRUCTIONS)),
+        tools=tools if isinstance(tools, str) and _are_definitions(tools) else tools_json(_opened(tools)),
     )
 
 
 def _current(attributes: Attributes, details: Attributes, name: str, role: str) -> str:
     value = coerce.first(attributes, name)
     value = coerce.first(details, name) if value is None else value
-    if isinstance(value, str) and value.startswith("["):
+    if isinstance(value, str) and _are_messages(value):
         return value  # already the conventions' JSON: kept to the byte
     return _messages(value, role)
+
+
+def _are_messages(value: str) -> bool:
+    if not _is_list(value) or '"parts"' not in value or '"type"' not in value:  # Gemini's parts have no type
+        return False
+    return '"tool_call_response"' not in value or '"result"' not in value  # the old name of `response`
+
+
+def _system(value: Value) -> str:
+    if isinstance(value, str) and _is_list(value) and '"type"' in value and '"content"' in value:
+        return value
+    return "" if value is None else parts_json(_opened(value))
+
+
+def _are_definitions(value: str) -> bool:
+    return _is_list(value) and not any(mark in value for mark in _OTHER_DEFINITIONS)
+
+
+def _is_list(value: str) -> bool:
+    """True for what may be a JSON list; what a limit of lengths has cut is none."""
+    return value.startswith("[") and value.endswith("]")
 
 
 def _old_input(span: Span) -> str:
@@ -111,9 +136,3 @@ def _opened(value: Value) -> object:
         parsed = coerce.parse_json(value)
         return value if parsed is None else parsed
     return coerce.plain(value)
-
-
-def _json(value: Value) -> str:
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else coerce.as_json(value)
