@@ -35,8 +35,10 @@ def litellm(attributes: Attributes, **fields: Any) -> Row:
         ("aembedding", "embedding", "embeddings"),
         ("arerank", "rerank", "rerank"),
         ("amoderation", "moderation", "moderation"),
-        ("aimage_generation", "span", "aimage_generation"),
-        ("atranscription", "span", "atranscription"),
+        ("aimage_generation", "llm", "generate_content"),
+        ("aspeech", "llm", "generate_content"),
+        ("acreate_batch", "span", "acreate_batch"),
+        ("atranscription", "llm", "generate_content"),
     ],
 )
 def test_litellm_tells_the_function_that_was_called(call_type: str, kind: str, operation: str) -> None:
@@ -154,3 +156,37 @@ def test_calls_of_tools_that_the_messages_hold_already_are_not_told_twice() -> N
     call: Attributes = {"gen_ai.completion.0.function_call.name": "f"}
 
     assert litellm({**call, "gen_ai.output.messages": written}).output_messages == ""
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ({"litellm.cost.total": 0.25}, Decimal("0.25")),
+        ({"litellm.cost.total": 0.0, "litellm.cache_hit": False}, None),
+        ({"litellm.cost.total": 0.0, "litellm.cache_hit": True}, Decimal(0)),
+        ({"hidden_params": '{"cache_hit": true}'}, Decimal(0)),
+        ({"hidden_params": '{"cache_hit": null}'}, None),
+        ({"hidden_params": '{"cache_hit": true}', "gen_ai.cost.total_cost": 0.0007}, Decimal("0.0007")),
+    ],
+)
+def test_an_answer_out_of_litellm_s_cache_is_free_and_0_is_unknown_else(
+    told: Attributes, expected: Decimal | None
+) -> None:
+    row = litellm({"gen_ai.operation.name": "chat", **told})
+
+    assert (row.cost_usd, row.pricing_status) == (expected, "" if expected is None else "priced")
+
+
+def test_the_second_callback_s_own_names_are_read() -> None:
+    row = litellm(
+        {
+            "gen_ai.operation.name": "chat",
+            "litellm.call_type": "arerank",
+            "litellm.request.streaming": True,
+            "litellm.end_user.id": "u-1",
+            "litellm.metadata.plan": "pro",
+        }
+    )
+
+    assert (row.kind, row.operation, row.stream, row.user_id) == ("rerank", "rerank", True, "u-1")
+    assert row.properties == {"plan": "pro"}

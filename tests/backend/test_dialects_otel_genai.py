@@ -25,6 +25,9 @@ from tokentrail.backend.span import Attributes, Event
         ("responses", "chat", "llm"),
         ("anthropic_messages", "chat", "llm"),
         ("embedding", "embeddings", "embedding"),
+        ("image_generation", "generate_content", "llm"),
+        ("speech", "generate_content", "llm"),
+        ("transcription", "generate_content", "llm"),
         ("CHAT", "chat", "llm"),
     ],
 )

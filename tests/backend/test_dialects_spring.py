@@ -48,7 +48,7 @@ def test_spring_boot_traces_everything_and_only_its_model_calls_are_spring_ai_s(
         ({"gen_ai.operation.name": "framework"}, "chain"),
         ({"gen_ai.operation.name": "chat"}, "llm"),
         ({"gen_ai.operation.name": "embedding"}, "embedding"),
-        ({"gen_ai.operation.name": "image"}, "span"),
+        ({"gen_ai.operation.name": "image"}, "llm"),
     ],
 )
 def test_what_spring_ai_has_around_its_calls_is_no_call(attributes: Attributes, kind: str) -> None:

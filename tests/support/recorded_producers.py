@@ -25,6 +25,8 @@ from support.sdk_versions import InstallError, Sdk, python_path
 
 _TIMEOUT_S: Final = 900
 
+LITELLM: Final = Sdk("litellm", "1.109.1", "httpx")
+"""Newer than the one of `support.frameworks`, whose other packages it needs."""
 GOOGLE_ADK: Final = Sdk(
     "google-adk",
     "2.13.0",

@@ -55,6 +55,14 @@ _SYNONYMS: Final = {
         ),
         genai.Operation.CHAT,
     ),
+    **dict.fromkeys(
+        (
+            *("image", "images", "image_generation", "image_edit", "image_variation", "generate_image"),
+            *("audio", "speech", "text_to_speech", "speech_to_text", "transcription", "ocr"),
+            *("video", "video_generation", "generate_live_content"),
+        ),
+        genai.Operation.GENERATE_CONTENT,
+    ),
     **dict.fromkeys(("embedding", "aembedding"), genai.Operation.EMBEDDINGS),
     "atext_completion": genai.Operation.TEXT_COMPLETION,
     "arerank": RERANK_OPERATION,

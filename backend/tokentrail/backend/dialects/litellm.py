@@ -4,7 +4,7 @@
       raw_gen_ai_request  the same call in the provider's words (llm.<provider>.*), of which nothing is read
     gen_ai.cost.*         USD; total_cost is what LiteLLM charges for the call
     metadata.*            whose it is; "" for unknown, and anything nested as Python writes it
-    hidden_params         JSON: api_base
+    hidden_params         JSON: api_base, cache_hit
     gen_ai.completion.N.function_call.*    calls of tools, N counts calls and not choices
 
 Without `OTEL_SEMCONV_STABILITY_OPT_IN=gen_ai_latest_experimental` the cache is told only in `metadata.usage_object`,
@@ -12,11 +12,16 @@ which is a Python literal; its numbers are found by name. The input includes the
 of the proxy (its own request, its database, guardrails) are no model calls; and where LiteLLM is told to write for
 Arize, Langfuse or Weave, its spans speak the dialects of these.
 
-Source: spans of litellm 1.106.2 (November 2026).
+Its second callback (`LITELLM_OTEL_V2`) makes one span of a call, in the conventions' names and a few of its own, with
+messages in OpenAI's shape: litellm.cost.*, litellm.call_type, litellm.request.streaming, litellm.cache_hit,
+litellm.end_user.id, litellm.metadata.*. What LiteLLM answers out of its own cache costs nothing.
+
+Source: spans of litellm 1.106.2 and 1.109.1 (November 2026).
 """
 
 import re
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -35,20 +40,32 @@ _SCOPE: Final = "litellm"
 _PREFIXES: Final = ("gen_ai.cost.", "metadata.user_api_key_", "litellm.")
 _HIDDEN: Final = "hidden_params"
 _TYPE: Final = "llm.request.type"
+_TYPES: Final = (_TYPE, "litellm.call_type", genai.OPERATION_NAME)
 _RAW: Final = ("llm.", "metadata.user_api_key_team")
 """All that a span in the provider's words has."""
 _CALL_TYPES: Final = {
     **dict.fromkeys(("completion", "responses", "anthropic_messages"), genai.Operation.CHAT),
     "text_completion": genai.Operation.TEXT_COMPLETION,
-    **dict.fromkeys(("generate_content", "generate_content_stream"), genai.Operation.GENERATE_CONTENT),
+    **dict.fromkeys(
+        (
+            *("generate_content", "generate_content_stream", "image_generation", "image_edit", "image_variation"),
+            *("speech", "transcription", "ocr", "video_generation", "create_video"),
+        ),
+        genai.Operation.GENERATE_CONTENT,
+    ),
     "embedding": genai.Operation.EMBEDDINGS,
     "rerank": genai.Operation.RERANK,
     "moderation": genai.Operation.MODERATION,
 }
 """LiteLLM's functions; of each there is an asynchronous one whose name begins with `a`."""
 
-_METADATA: Final = "metadata."
-_USER: Final = (genai.USER_ID, genai.ENDUSER_ID, "llm.user", "metadata.user_api_key_end_user_id")
+_METADATA: Final = ("metadata.", "litellm.metadata.")
+_USER: Final = (
+    *(genai.USER_ID, genai.ENDUSER_ID, "llm.user"),
+    *("metadata.user_api_key_end_user_id", "litellm.end_user.id"),
+)
+_STREAM: Final = (genai.REQUEST_STREAM, "llm.is_streaming", "litellm.request.streaming")
+_COST: Final = ("gen_ai.cost.total_cost", "litellm.cost.total")
 _SESSION: Final = (genai.SESSION_ID, genai.CONVERSATION_ID)
 _NOT_PROPERTIES: Final = frozenset(
     {
@@ -97,22 +114,24 @@ class LiteLLM:
             cost_usd=reported.cost_usd,
             cost_source=reported.cost_source,
             pricing_status=reported.pricing_status,
-            stream=bool(coerce.flag(attributes, genai.REQUEST_STREAM, "llm.is_streaming")),
+            stream=bool(coerce.flag(attributes, *_STREAM)),
             user_id=coerce.text(attributes, *_USER),
             session_id=coerce.text(attributes, *_SESSION),
             properties=_properties(attributes),
             output_messages=_output(attributes),
-            tools=tools_json(indexed.items(attributes, "llm.request.functions.")),
+            tools=tools_json(
+                indexed.items(attributes, "llm.request.functions.") or indexed.items(attributes, "gen_ai.tool.")
+            ),
         )
 
 
 def _operation(attributes: Attributes) -> str:
     """The operation of a call; empty for a span that names none. One that nobody bills so keeps LiteLLM's name."""
-    told = coerce.text(attributes, _TYPE, genai.OPERATION_NAME).lower()
-    for name in (told, told.removeprefix("a")):
-        if name in _CALL_TYPES:
-            return _CALL_TYPES[name]
-    return kinds.operation_of(told)
+    for told in (coerce.text(attributes, name).lower() for name in _TYPES):
+        for name in (told, told.removeprefix("a")):
+            if name in _CALL_TYPES:
+                return _CALL_TYPES[name]
+    return kinds.operation_of(coerce.text(attributes, _TYPE, genai.OPERATION_NAME))
 
 
 def _usage(attributes: Attributes) -> Usage:
@@ -151,8 +170,15 @@ def _named(literal: str, *names: str) -> int | None:
 
 
 def _cost(attributes: Attributes) -> ReportedCost:
-    total = usd(coerce.number(attributes, "gen_ai.cost.total_cost"))
-    return ReportedCost(cost_usd=total, cost_source="client", pricing_status=cost.PRICED) if total else ReportedCost()
+    total = usd(coerce.number(attributes, *_COST))
+    if not total and not _is_cached(attributes):
+        return ReportedCost()
+    return ReportedCost(cost_usd=total or Decimal(0), cost_source="client", pricing_status=cost.PRICED)
+
+
+def _is_cached(attributes: Attributes) -> bool:
+    """True for an answer out of LiteLLM's own cache, which no provider was asked for."""
+    return coerce.flag(attributes, "litellm.cache_hit") or coerce.fields(attributes, _HIDDEN).get("cache_hit") is True
 
 
 def _host(attributes: Attributes) -> tuple[str, int | None]:
@@ -188,8 +214,9 @@ def _output(attributes: Attributes) -> str:
 def _properties(attributes: Attributes) -> dict[str, str]:
     return {
         name: coerce.text(attributes, key)
+        for prefix in _METADATA
         for key in attributes
-        if key.startswith(_METADATA)
-        and (name := key.removeprefix(_METADATA)) not in _NOT_PROPERTIES
+        if key.startswith(prefix)
+        and (name := key.removeprefix(prefix)) not in _NOT_PROPERTIES
         and coerce.first(attributes, key) is not None
     }
