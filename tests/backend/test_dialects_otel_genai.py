@@ -37,6 +37,13 @@ def test_billable_operations_and_their_synonyms_make_rows(name: str, operation: 
     assert (row.operation, row.kind) == (operation, kind)
 
 
+@pytest.mark.parametrize("model", ["gen_ai.request.model", "gen_ai.response.model"])
+def test_a_model_alone_is_a_call_where_no_operation_is_named(model: str) -> None:
+    row = row_of({"gen_ai.system": "openai", model: "gpt-4o", "gen_ai.usage.input_tokens": 5}, name="chat gpt-4o")
+
+    assert (row.kind, row.operation) == ("llm", "chat")
+
+
 @pytest.mark.parametrize(
     "attributes",
     [
@@ -85,6 +92,13 @@ def test_a_span_that_stands_for_the_same_call_as_another_makes_no_row() -> None:
         ({"gen_ai.system": "litellm", "gen_ai.request.model": "xai/grok-4"}, "x_ai"),
         ({"gen_ai.system": "crewai", "server.address": "api.mistral.ai"}, "mistral_ai"),
         ({}, ""),
+        ({"gen_ai.provider.name": "togetherai.chat"}, "together_ai"),
+        ({"gen_ai.provider.name": "bedrock.anthropic.messages"}, "aws.bedrock"),
+        ({"gen_ai.provider.name": "vertex.anthropic.messages"}, "gcp.vertex_ai"),
+        ({"gen_ai.provider.name": "baseten.chat"}, "baseten"),
+        ({"gen_ai.provider.name": "acme.internal"}, "acme.internal"),
+        ({"gen_ai.provider.name": "oci_genai"}, "oracle_cloud.generative_ai"),
+        ({"gen_ai.provider.name": "langchain", "gen_ai.system": "anthropic"}, "anthropic"),
     ],
 )
 def test_the_provider_is_named_by_host_then_name_then_model(attributes: Attributes, provider: str) -> None:

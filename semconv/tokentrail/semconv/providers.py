@@ -46,6 +46,7 @@ PORTKEY: Final = "portkey"
 HELICONE: Final = "helicone"
 VERCEL_GATEWAY: Final = "vercel"
 OLLAMA: Final = "ollama"
+ORACLE: Final = "oracle_cloud.generative_ai"
 SELF_HOSTED: Final = "self_hosted"
 """A host that no table knows, serving a format that we do: vLLM, LM Studio, llama.cpp, a gateway of one's own."""
 
@@ -143,6 +144,7 @@ _CLAUDE_PLATFORM: Final = re.compile(r"^aws-external-anthropic\.[a-z0-9-]+\.api\
 
 _ALIASES: Final[dict[str, str]] = {
     "open_ai": OPENAI,
+    "text-completion-openai": OPENAI,
     "azure": AZURE_OPENAI,
     "azure_openai": AZURE_OPENAI,
     "azure-openai": AZURE_OPENAI,
@@ -164,10 +166,14 @@ _ALIASES: Final[dict[str, str]] = {
     "google-gla": GEMINI,
     "vertex_ai": VERTEX,
     "vertexai": VERTEX,
+    "vertex_ai_beta": VERTEX,
+    "vertex": VERTEX,
+    "googlevertex": VERTEX,
     "google.vertex": VERTEX,
     "google-vertex": VERTEX,
     "google": GCP,
     "google_genai": GCP,
+    "cohere_chat": COHERE,
     "mistral": MISTRAL,
     "mistralai": MISTRAL,
     "xai": X_AI,
@@ -178,12 +184,22 @@ _ALIASES: Final[dict[str, str]] = {
     "moonshotai": MOONSHOT,
     "together": TOGETHER,
     "together-ai": TOGETHER,
+    "togetherai": TOGETHER,
     "voyage": VOYAGE,
     "jina_ai": JINA,
     "fireworks_ai": FIREWORKS,
     "fireworks-ai": FIREWORKS,
     "huggingface": HUGGING_FACE,
+    "oci_genai": ORACLE,
 }
+
+_APIS: Final = frozenset(
+    {
+        *("chat", "completion", "completions", "responses", "messages", "embedding", "embeddings", "textembedding"),
+        *("image", "speech", "transcription", "video", "reranking"),
+    }
+)
+"""What Vercel's AI SDK appends to the name of a provider (`@ai-sdk/*` of November 2026)."""
 
 _BEDROCK_MODEL: Final = re.compile(
     r"arn:aws[a-z-]*:bedrock:.*|((us|eu|apac|global)\.)?(anthropic|amazon|meta|mistral|cohere|ai21|deepseek)\..+"
@@ -220,17 +236,21 @@ def of_host(host: str, port: int | None = None) -> str | None:
 def canonical(name: str) -> str:
     """`name` as its canonical provider name; a name nobody knows passes through in lower case.
 
-    Some producers append the API (`openai.chat`): the whole name is looked up first, then the part before the last dot.
+    Some producers append the API (`openai.chat`, `bedrock.anthropic.messages`): the whole name is looked up first, then
+    what is before its dots, the last one first.
     """
     name = name.strip().lower()
     if name in _CANONICAL:
         return name
     if alias := _ALIASES.get(name):
         return alias
-    head, _, _ = name.rpartition(".")
-    if head in _CANONICAL:
-        return head
-    return _ALIASES.get(head, name)
+    head, _, api = name.rpartition(".")
+    rest = head
+    while rest:
+        if rest in _CANONICAL or rest in _ALIASES:
+            return _ALIASES.get(rest, rest)
+        rest = rest.rpartition(".")[0]
+    return head if head and api in _APIS else name
 
 
 def of_model(model: str) -> str:

@@ -8,6 +8,7 @@ from tokentrail.backend.span import Span
 from tokentrail.semconv import genai, providers
 
 _PROVIDER: Final = (genai.PROVIDER_NAME, genai.SYSTEM_OLD)
+_MODELS: Final = (genai.REQUEST_MODEL, genai.RESPONSE_MODEL)
 _OLD_TOOL_MARKS: Final = ("gen_ai.tool.name", "gen_ai.tool.call.id")
 
 _NOT_PROVIDERS: Final = frozenset(
@@ -29,12 +30,14 @@ _MAX_REMEMBERED_CHARS: Final = 500
 def operation(span: Span) -> str:
     """The operation that the span is, empty when it does not say.
 
-    Conventions before v1.28 had no operation attribute: then a request model that is not a tool's tells a model call,
+    Conventions before v1.28 had no operation attribute: then a model that is not a tool's tells a model call,
     and the first word of the span's name which one.
     """
     if name := coerce.text(span.attributes, genai.OPERATION_NAME, "llm.request.type"):
         return kinds.operation_of(name)
-    if any(mark in span.attributes for mark in _OLD_TOOL_MARKS) or genai.REQUEST_MODEL not in span.attributes:
+    if any(mark in span.attributes for mark in _OLD_TOOL_MARKS) or not any(
+        model in span.attributes for model in _MODELS
+    ):
         return ""
     word = kinds.operation_of(span.name.partition(" ")[0])
     return word if kinds.kind_of(word) in kinds.BILLABLE else genai.Operation.CHAT
@@ -56,7 +59,11 @@ def provider(span: Span, model: str, *names: str, host: str = "", port: int | No
     """
     if address := coerce.text(span.attributes, genai.SERVER_ADDRESS):
         host, port = address, coerce.whole(span.attributes, genai.SERVER_PORT)
-    named = coerce.text(span.attributes, *(names or _PROVIDER))
+    names = names or _PROVIDER
+    named = coerce.text(span.attributes, *names)
+    if named.lower() in _NOT_PROVIDERS:  # an old name beside it may tell the provider
+        told = (coerce.text(span.attributes, name) for name in names)
+        named = next((each for each in told if each and each.lower() not in _NOT_PROVIDERS), named)
     look_up = _remembered if len(host) + len(named) + len(model) <= _MAX_REMEMBERED_CHARS else _provider
     return look_up(host, port, named, model)
 
