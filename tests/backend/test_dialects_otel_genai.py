@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -205,6 +206,37 @@ def test_the_conversation_is_the_session_when_no_session_is_named() -> None:
     row = row_of({"gen_ai.operation.name": "chat", "gen_ai.conversation.id": "c"})
 
     assert (row.session_id, row.conversation_id) == ("c", "c")
+
+
+@pytest.mark.parametrize("name", ["gen_ai.session.id", "conversation.id", "wandb.thread_id", "thread_id"])
+def test_plain_names_of_a_thread_are_the_session_when_nothing_better_is_told(name: str) -> None:
+    call = {"gen_ai.operation.name": "chat", name: "t1"}
+
+    assert row_of(call).session_id == "t1"
+    assert row_of({**call, "gen_ai.conversation.id": "c1"}).session_id == "c1"
+    assert row_of({"gen_ai.operation.name": "chat", "mcp.session.id": "m1"}).session_id == ""
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ({"cost": 0.25}, "0.25"),
+        ({"total_cost": "0.25"}, "0.25"),
+        ({"cost": 0, "total_cost": 0.25}, "0.25"),
+        ({"cost": 0.25, "total_cost": 0.5}, "0.25"),
+        ({"cost.amount": 0.25, "cost.currency": "usd", "cost": 0.5}, "0.25"),
+        ({"cost.amount": 0.25, "cost.currency": "EUR"}, None),
+        ({"cost.amount": 0.25}, None),
+        ({"cost": -1.0}, None),
+    ],
+)
+def test_a_cost_in_usd_is_read_under_each_of_its_names(told: Mapping[str, Any], expected: str | None) -> None:
+    usage = {f"gen_ai.usage.{name}": value for name, value in told.items()}
+
+    row = row_of({"gen_ai.operation.name": "chat", **usage})
+
+    assert row.cost_usd == (None if expected is None else Decimal(expected))
+    assert row.cost_source == ("" if expected is None else "client")
 
 
 def test_an_old_environment_name_is_read() -> None:

@@ -18,7 +18,7 @@ from typing import Any, Final
 from tokentrail.backend.dialects import coerce, identity, kinds, timing
 from tokentrail.backend.dialects.content import CONTENT, Content, read_content
 from tokentrail.backend.dialects.frame import frame
-from tokentrail.backend.dialects.reported_cost import ReportedCost, read_cost
+from tokentrail.backend.dialects.reported_cost import COST, ReportedCost, read_cost
 from tokentrail.backend.dialects.tokens import Counters, counters, read_usage
 from tokentrail.backend.row import Row
 from tokentrail.backend.span import Attributes, Span
@@ -28,7 +28,10 @@ from tokentrail.semconv.usage import Usage
 _PREFIX: Final = "gen_ai."
 _OWN_PREFIX: Final = "tokentrail."
 _USER: Final = (genai.USER_ID, genai.ENDUSER_ID, "gen_ai.user", "gen_ai.request.user", "gen_ai.user.id")
-_SESSION: Final = (genai.SESSION_ID, genai.CONVERSATION_ID, "gen_ai.session.id")
+_SESSION: Final = (
+    *(genai.SESSION_ID, genai.CONVERSATION_ID, "gen_ai.session.id"),
+    *("conversation.id", "wandb.thread_id", "thread_id"),
+)
 _FINISH_REASONS: Final = (genai.RESPONSE_FINISH_REASONS, "anthropic.message.stop_reason")
 """The second is in the spans of Anthropic's own SDK (anthropic 2)."""
 _STREAM: Final = (genai.REQUEST_STREAM, "gen_ai.is_streaming", "gen_ai.response.streaming")
@@ -58,7 +61,6 @@ _WHOLES: Final[Mapping[str, tuple[str, ...]]] = {
     "ratelimit_limit_tokens": (genai.RATELIMIT_LIMIT_TOKENS,),
     "ratelimit_remaining_tokens": (genai.RATELIMIT_REMAINING_TOKENS,),
 }
-_COST: Final = (genai.PRICING_STATUS, genai.USAGE_COST)
 _COST_FIELDS: Final = tuple(field.name for field in fields(ReportedCost))
 _USAGE_FIELDS: Final = tuple(field.name for field in fields(Usage))
 _usage_values: Final = attrgetter(*_USAGE_FIELDS)
@@ -133,7 +135,7 @@ def _shape_of(keys: tuple[str, ...]) -> _Shape:
         wholes=_present(_WHOLES, known),
         counters=counted,
         has_usage=bool(counted) or genai.USAGE_STATUS in known,
-        has_cost=not known.isdisjoint(_COST),
+        has_cost=not known.isdisjoint(COST),
         tells_whose=not known.isdisjoint((*_USER, *_SESSION, *_TEXTS["session_name"])),
         has_content=not known.isdisjoint(CONTENT),
         has_finish=not known.isdisjoint(_FINISH_REASONS),

@@ -14,6 +14,13 @@ from tokentrail.semconv.pricing.money import MAX_USD
 CLIENT: Final = "client"
 """Source of a total that the sender computed in a way nobody knows."""
 
+_AMOUNT: Final = "gen_ai.usage.cost.amount"
+_CURRENCY: Final = "gen_ai.usage.cost.currency"
+"""A draft of the conventions; amounts in another currency are no USD."""
+_TOTAL: Final = "gen_ai.usage.total_cost"
+COST: Final = (genai.PRICING_STATUS, genai.USAGE_COST, _TOTAL, _AMOUNT)
+"""What `read_cost` looks at."""
+
 _QUANTUM: Final = Decimal("1e-12")
 _CONTEXT: Final = Context(prec=60)
 _AGREEMENT: Final = Decimal("1e-9")
@@ -55,8 +62,11 @@ def read_cost(attributes: Attributes) -> ReportedCost | None:
             pricing_assumptions=coerce.texts(attributes.get(genai.PRICING_ASSUMPTIONS)),
         )
     # Others write 0 for a model they do not know: only a positive total says something.
-    if total:
-        return ReportedCost(cost_usd=total, cost_source=CLIENT, pricing_status=cost.PRICED)
+    for name in (_AMOUNT, genai.USAGE_COST, _TOTAL):
+        if name == _AMOUNT and coerce.text(attributes, _CURRENCY).upper() != "USD":
+            continue
+        if total := usd(coerce.number(attributes, name)):
+            return ReportedCost(cost_usd=total, cost_source=CLIENT, pricing_status=cost.PRICED)
     return None
 
 
