@@ -96,6 +96,29 @@ def test_events_of_coding_agents_without_spans_are_calls(backend: BackendProcess
     assert all(row["cost_usd"] > 0 for row in found)
 
 
+def named_in_their_field(body: bytes) -> bytes:
+    """Events whose name is in the field that log records have for it, and no attribute."""
+    document = json.loads(body)
+    scopes = (scope for each in document["resourceLogs"] for scope in each["scopeLogs"])
+    for record in (record for scope in scopes for record in scope["logRecords"]):
+        [name] = [each for each in record["attributes"] if each["key"] == "event.name"]
+        record["attributes"].remove(name)
+        record["eventName"] = name["value"]["stringValue"]
+    return json.dumps(document).encode()
+
+
+def test_the_name_of_an_event_may_be_in_its_own_field(backend: BackendProcess) -> None:
+    decisions = Decisions(backend)
+    sessions = {fixture: new_session() for fixture, _, _ in AGENTS}
+
+    for fixture, session in sessions.items():
+        send(backend, "logs", named_in_their_field(recorded(fixture, ".logs.json", session=session)))
+
+    decisions.wait_for(EVENTS)
+    rows = {fixture: calls(backend, session) for fixture, session in sessions.items()}
+    assert {fixture: told(each) for fixture, each in rows.items()} == {each[0]: each[1] for each in AGENTS}
+
+
 def test_events_and_spans_of_the_same_calls_count_once_in_either_order(backend: BackendProcess) -> None:
     decisions = Decisions(backend)
     requests = [("logs", ".logs.json"), ("traces", ".json")]
@@ -222,10 +245,11 @@ def test_per_message_events_are_the_content_of_their_span(backend: BackendProces
 
 
 def test_what_was_not_decided_when_the_backend_stopped_is_decided_by_the_next(tmp_path: Path) -> None:
-    session = new_session()
+    session, other = new_session(), new_session()
     patient = BackendProcess(tmp_path / "data", {"TOKENTRAIL_EVENT_WAIT_S": "600"})
     with patient:
         send(patient, "logs", recorded(CLAUDE_TOOL, ".logs.json", session=session))
+        send(patient, "logs", named_in_their_field(recorded(CODEX, ".logs.json", session=other)))
         send(
             patient,
             "logs",
@@ -238,8 +262,9 @@ def test_what_was_not_decided_when_the_backend_stopped_is_decided_by_the_next(tm
         with BackendProcess(tmp_path / "data", {"TOKENTRAIL_EVENT_WAIT_S": "1"}) as process:
             if again:
                 time.sleep(3)  # they are decided again, and found
-            assert process.wait_for_metric("tokentrail_requests_total", 3) == 3
+            assert process.wait_for_metric("tokentrail_requests_total", 4) == 4
             assert len(calls(process, session)) == 2
+            assert len(calls(process, other)) == 1
             assert len(by_response(process, "restarted")) == 1
             assert process.terminate() == 0
 

@@ -72,18 +72,19 @@ def _as_span(record: LogRecord, is_agent: bool) -> Span:
     duration_ms = coerce.number(record.attributes, *_DURATIONS) or 0.0
     start_ns = max(record.time_ns - int(max(duration_ms, 0.0) * 1e6), 0)
     has_own_span = bool(record.trace_id and record.span_id) and not is_agent
+    name = event_name(record)
     return Span(
         trace_id=record.trace_id,
         span_id=record.span_id if has_own_span else identity(record),
         parent_span_id="" if has_own_span else record.span_id,
         trace_state="",
-        name=event_name(record),
+        name=name,
         kind=0,
         start_ns=start_ns,
         end_ns=record.time_ns,
         status_code=StatusCode.UNSET,
         status_message="",
-        attributes=record.attributes,
+        attributes={**record.attributes, EVENT_NAME: name} if is_agent else record.attributes,
         events=(),
         links=(),
         resource_attributes=record.origin.resource_attributes,

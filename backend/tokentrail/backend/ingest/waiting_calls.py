@@ -71,7 +71,7 @@ SELECT Project AS project, toUnixTimestamp64Nano(Timestamp) AS time_ns, TraceId 
     ScopeName AS scope_name, EventName AS event_name, LogAttributes AS attributes, ResourceAttributes AS resource
 FROM otel_logs
 WHERE Timestamp >= fromUnixTimestamp64Nano({{first:Int64}})
-    AND (EventName = '{genai.INFERENCE_DETAILS_EVENT}' OR LogAttributes['{EVENT_NAME}'] != ''
+    AND (EventName = '{genai.INFERENCE_DETAILS_EVENT}' OR (EventName != '' OR LogAttributes['{EVENT_NAME}'] != '')
         AND ({" OR ".join(f"startsWith(ScopeName, '{scope}')" for scope in AGENT_SCOPES)}
             OR LogAttributes['{EVENT_NAME}'] = '{genai.INFERENCE_DETAILS_EVENT}'))
 ORDER BY Timestamp DESC LIMIT {_MAX_RECALLED}
