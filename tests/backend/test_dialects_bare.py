@@ -23,6 +23,7 @@ def read(attributes: Attributes, kind: int = Kind.CLIENT) -> Row | None:
     [
         {"model": "gpt-4o-mini", "input_tokens": 1200, "output_tokens": 80},
         {"model": "gpt-4o-mini", "prompt_tokens": "1200", "completion_tokens": "80"},
+        {"model": "gpt-4o-mini", "input_token_count": "1200", "output_token_count": "80"},
         {"model_name": "gpt-4o-mini", "usage.prompt_tokens": 1200, "usage.completion_tokens": 80},
         {"llm.model": "gpt-4o-mini", "llm.usage.prompt_tokens": 1200.0, "llm.usage.completion_tokens": 80},
         {"model": "gpt-4o-mini", "input_tokens": 1200, "output_tokens": 80, "http.request.method": "POST"},

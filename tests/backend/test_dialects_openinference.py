@@ -170,6 +170,23 @@ def test_the_total_shows_that_an_older_version_left_the_cache_out() -> None:
     assert read({**LLM, **counts, "llm.token_count.prompt": 200}).input_tokens == 1200
 
 
+@pytest.mark.parametrize(("told", "expected"), [({}, 1500), ({"llm.token_count.total": 1010}, 1000)])
+def test_bedrocks_instrumentation_for_node_leaves_the_cache_out_where_it_tells_no_total(
+    told: Attributes, expected: int
+) -> None:
+    counts: Attributes = {
+        "openinference.span.kind": "LLM",
+        "llm.token_count.prompt": 1000,
+        "llm.token_count.completion": 10,
+        "llm.token_count.prompt_details.cache_read": 500,
+    }
+
+    row = read({**counts, **told}, scope_name="@arizeai/openinference-instrumentation-bedrock")
+
+    assert row.input_tokens == expected
+    assert read(counts, scope_name="openinference.instrumentation.bedrock").input_tokens == 1000
+
+
 def test_the_newer_name_of_cache_reads_is_believed_and_never_added() -> None:
     names = ("cache_read", "cache_input")
     row = read({**LLM, "llm.token_count.prompt": 90, **{f"llm.token_count.prompt_details.{n}": 40 for n in names}})

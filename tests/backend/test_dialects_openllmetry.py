@@ -204,6 +204,7 @@ def test_a_managed_prompt_has_name_and_version(attributes: Attributes, version: 
         ),
         ({"llm.response.finish_reason": "tool_calls"}, ("tool_call",)),
         ({"gen_ai.response.finish_reason": "stop"}, ("stop",)),
+        ({"llm.response.stop_reason": "end_turn"}, ("stop",)),
         ({"gen_ai.response.stop_reason": "max_tokens"}, ("length",)),
         ({"gen_ai.completion.0.finish_reason": ""}, ()),
     ],

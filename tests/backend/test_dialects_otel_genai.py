@@ -239,6 +239,19 @@ def test_a_cost_in_usd_is_read_under_each_of_its_names(told: Mapping[str, Any], 
     assert row.cost_source == ("" if expected is None else "client")
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"index": 0, "finish_reason": "tool_calls", "message": '{"content": "yo"}'},
+        {"gen_ai.event.content": '{"index": 0, "finish_reason": "tool_calls", "message": {"content": "yo"}}'},
+    ],
+)
+def test_a_choice_in_an_event_tells_why_it_ended(told: Attributes) -> None:
+    row = row_of({"gen_ai.operation.name": "chat"}, events=(Event(1, "gen_ai.choice", told),))
+
+    assert row.finish_reasons == ("tool_call",)
+
+
 def test_an_old_environment_name_is_read() -> None:
     row = row_of({"gen_ai.operation.name": "chat"}, resource_attributes={"deployment.environment": "old"})
 

@@ -87,6 +87,7 @@ ERAS = {
                 ],
                 separators=(",", ":"),
             ),
+            "finish_reasons": ("tool_call",),
             "output_messages": json.dumps(
                 [
                     {

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from support.recorded_spans import FOLDER, spans_of
-from support.spans import a_span
+from support.spans import START, a_span
 from tokentrail.backend.dialects import Dialect
 from tokentrail.backend.dialects.agentops import AgentOps
 from tokentrail.backend.dialects.braintrust import Braintrust
@@ -58,6 +58,15 @@ def test_langwatch_wraps_values_in_types_and_sometimes_twice() -> None:
         found = row(LangWatch(), {"langwatch.span.type": "llm", "langwatch.input": json.dumps(told)})
 
         assert json.loads(found.input_messages) == [{"role": "user", "parts": [{"type": "text", "content": "hi"}]}]
+
+
+@pytest.mark.parametrize("started", [{}, {"started_at": START // 10**6}])
+def test_langwatchs_first_token_is_counted_from_the_start(started: dict[str, int]) -> None:
+    timestamps = json.dumps({**started, "first_token_at": START // 10**6 + 500})
+
+    found = row(LangWatch(), {"langwatch.span.type": "llm", "langwatch.timestamps": timestamps})
+
+    assert (found.stream, found.ttft_ns) == (True, 500_000_000)
 
 
 def test_langwatch_puts_the_vendor_before_the_model_and_others_models_have_slashes_too() -> None:

@@ -24,12 +24,18 @@ _OWN_MODEL: Final = ("llm.model_name", "llm.model", "llm.request.model")
 _ANY_MODEL: Final = ("model", "model_name")
 _MODELS: Final = frozenset({*_OWN_MODEL, *_ANY_MODEL})
 _BEFORE: Final = ("", "usage.", "llm.usage.", "llm.", "token_usage.")
-_INPUT: Final = tuple(before + name for before in _BEFORE for name in ("input_tokens", "prompt_tokens"))
-_OUTPUT: Final = tuple(before + name for before in _BEFORE for name in ("output_tokens", "completion_tokens"))
-_CACHE_READ: Final = tuple(
-    before + name for before in _BEFORE for name in ("cache_read_tokens", "cached_tokens", "cache_read_input_tokens")
+_INPUT: Final = tuple(
+    before + name for before in _BEFORE for name in ("input_tokens", "prompt_tokens", "input_token_count")
 )
-_REASONING: Final = tuple(before + "reasoning_tokens" for before in _BEFORE)
+_OUTPUT: Final = tuple(
+    before + name for before in _BEFORE for name in ("output_tokens", "completion_tokens", "output_token_count")
+)
+_CACHE_READ: Final = tuple(
+    before + name
+    for before in _BEFORE
+    for name in ("cache_read_tokens", "cached_tokens", "cache_read_input_tokens", "cached_token_count")
+)
+_REASONING: Final = tuple(before + name for before in _BEFORE for name in ("reasoning_tokens", "reasoning_token_count"))
 _TOTAL: Final = tuple(before + "total_tokens" for before in _BEFORE)
 _SPOKEN: Final = ("gen_ai.",)
 """Who knows the conventions says there what a span is."""

@@ -57,6 +57,12 @@ def read_content(span: Span) -> Content:
     )
 
 
+def choice_reasons(span: Span) -> tuple[str, ...]:
+    """Why the choices ended that per-message events tell, as they tell it."""
+    told = (_event_message(event.attributes) for event in span.events if event.name == _CHOICE_EVENT_OLD)
+    return tuple(reason for each in told if isinstance(reason := each.get("finish_reason"), str) and reason)
+
+
 def _current(attributes: Attributes, details: Attributes, name: str, role: str) -> str:
     value = coerce.first(attributes, name)
     value = coerce.first(details, name) if value is None else value

@@ -68,7 +68,7 @@ class LangWatch:
         vendor, model = _model(attributes)
         params, metrics = (coerce.fields(attributes, _PREFIX + name) for name in ("params", "metrics"))
         metadata = coerce.fields(attributes, "metadata")
-        first_token = _first_token_ns(coerce.fields(attributes, "langwatch.timestamps"))
+        first_token = _first_token_ns(coerce.fields(attributes, "langwatch.timestamps"), span.start_ns)
         billable = kind in kinds.BILLABLE
         asked = read_messages(_untyped(attributes.get("langwatch.input")), "user") if billable else []
         answered = read_messages(_untyped(attributes.get("langwatch.output")), "assistant") if billable else []
@@ -140,10 +140,11 @@ def _untyped(value: Value, depth: int = 0) -> object:
     return found
 
 
-def _first_token_ns(timestamps: Mapping[str, object]) -> int | None:
-    """By LangWatch's own clock at both ends."""
+def _first_token_ns(timestamps: Mapping[str, object], start_ns: int) -> int | None:
+    """By LangWatch's own clock at both ends, or from the start of the span where it tells only the one."""
     started, first = (_number(timestamps, name) for name in ("started_at", "first_token_at"))
-    if started is None or first is None or not 0 <= first - started < _MAX_FIRST_TOKEN_MS:
+    started = start_ns / _MILLISECOND_NS if started is None else started
+    if first is None or not 0 <= first - started < _MAX_FIRST_TOKEN_MS:
         return None
     return round((first - started) * _MILLISECOND_NS)
 

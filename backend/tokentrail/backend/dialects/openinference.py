@@ -57,6 +57,8 @@ _MODEL: Final = ("llm.model_name", "embedding.model_name", "reranker.model_name"
 """The model that answered, or the one asked before there is an answer."""
 _PARAMETERS: Final = ("llm.invocation_parameters", "embedding.invocation_parameters")
 _COUNT: Final = "llm.token_count."
+_CACHE_APART: Final = "@arizeai/openinference-instrumentation-bedrock"
+"""The scope of the instrumentation that passes on what the models on Bedrock count, without the cache (0.5.1)."""
 _USER: Final = (genai.USER_ID, genai.ENDUSER_ID)
 _SESSION: Final = (genai.SESSION_ID, genai.CONVERSATION_ID)
 
@@ -81,7 +83,7 @@ class OpenInference:
         kind = _kind(attributes)
         parameters = _parameters(attributes)
         request_model, response_model = _models(span, parameters)
-        usage, total_usd = _usage(attributes), _total_usd(attributes)
+        usage, total_usd = _usage(attributes, span.scope_name), _total_usd(attributes)
         first_token = timing.event_ns(span, _FIRST_TOKEN_EVENT)
         content = read_content(span, kind)
         return Row(
@@ -166,7 +168,8 @@ def _parameters(attributes: Attributes) -> Mapping[str, object]:
     return parsed if isinstance(parsed, dict) else {}
 
 
-def _usage(attributes: Attributes) -> Usage:
+def _usage(attributes: Attributes, scope: str) -> Usage:
+    total = coerce.whole(attributes, _COUNT + "total")
     return as_totals(
         Usage(
             input_tokens=coerce.count(attributes, _COUNT + "prompt", "decision.token_count.input"),
@@ -179,7 +182,8 @@ def _usage(attributes: Attributes) -> Usage:
             audio_input_tokens=coerce.count(attributes, _COUNT + "prompt_details.audio"),
             audio_output_tokens=coerce.count(attributes, _COUNT + "completion_details.audio"),
         ),
-        coerce.whole(attributes, _COUNT + "total"),
+        total,
+        cache_apart=True if scope == _CACHE_APART and total is None else None,
     )
 
 

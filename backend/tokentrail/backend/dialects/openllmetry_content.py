@@ -22,7 +22,7 @@ from tokentrail.semconv import finish
 
 _PROMPT: Final = "gen_ai.prompt."
 _COMPLETION: Final = "gen_ai.completion."
-_FINISH: Final = ("gen_ai.response.finish_reason", "llm.response.finish_reason", "gen_ai.response.stop_reason")
+_FINISH: Final = tuple(f"{of}.response.{name}" for name in ("finish_reason", "stop_reason") for of in ("gen_ai", "llm"))
 _FIELDS: Final[tuple[str, ...]] = ("role", "tool_call_id", "tool_calls", "finish_reason")
 _THINKING: Final = "thinking"
 """The role of Anthropic's thinking, which is a message of its own here."""

@@ -16,7 +16,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 from tokentrail.backend.dialects import coerce, identity, kinds, timing
-from tokentrail.backend.dialects.content import CONTENT, Content, read_content
+from tokentrail.backend.dialects.content import CONTENT, Content, choice_reasons, read_content
 from tokentrail.backend.dialects.frame import frame
 from tokentrail.backend.dialects.reported_cost import COST, ReportedCost, read_cost
 from tokentrail.backend.dialects.tokens import Counters, counters, read_usage
@@ -177,6 +177,8 @@ def _row(span: Span, shape: _Shape) -> Row:
         _take_timing(told, span)
     if shape.has_finish:
         told["finish_reasons"] = tuple(map(finish.canonical, _reasons(attributes)))
+    elif span.events:
+        told["finish_reasons"] = tuple(map(finish.canonical, choice_reasons(span)))
     if shape.properties:
         told["properties"] = {name: coerce.as_text(attributes[key]) for key, name in shape.properties}
     if shape.has_content or span.events:
