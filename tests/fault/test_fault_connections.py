@@ -3,6 +3,7 @@
 Over real sockets, against a real process. A thousand of each kind.
 """
 
+import contextlib
 import socket
 import struct
 import threading
@@ -98,6 +99,45 @@ def test_a_thousand_http_connections_that_fall_silent_block_nobody_and_end(
     assert ends == {end: MANY}
     assert wait_for_sockets(backend, before.sockets + 3) <= before.sockets + 3
     assert footprint(backend).rss_mb < before.rss_mb + 100
+
+
+@pytest.mark.parametrize(
+    ("begin", "more"),
+    [
+        (b"GET / HTTP/1.1\r\n", b"a:b\r\n" * 10_000),
+        (b"GET / HTTP/1.1\r\na:", b"b" * 50_000),
+        (b"GET /", b"a" * 50_000),
+        (HEAD.replace(b"content-length: 2000000", b"transfer-encoding: chunked") + b"0\r\n", b"a:b\r\n" * 10_000),
+    ],
+    ids=["headers", "one header", "a path", "trailers"],
+)
+def test_headers_without_an_end_are_not_collected(backend: BackendProcess, begin: bytes, more: bytes) -> None:
+    """20 MB of short headers would be 600 MB in memory, and nobody has shown a key by then."""
+    before = footprint(backend)
+
+    with socket.create_connection(http_address(backend), timeout=20) as connection:
+        with contextlib.suppress(ConnectionError):
+            connection.sendall(begin)
+            for _ in range(400):
+                connection.sendall(more)
+        end = end_of(connection)
+
+    assert end in ("HTTP/1.1 431 Request Header Fields Too Large", "closed")
+    assert footprint(backend).peak_mb < before.peak_mb + 60
+    assert_others_are_served(backend)
+
+
+def test_a_request_with_long_headers_is_served(backend: BackendProcess) -> None:
+    body = otlp.body()
+    head = b"POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\nconnection: close\r\n"
+    others = b"".join(b"x-%d: %s\r\n" % (number, b"a" * 1000) for number in range(200))
+    chunks = b"transfer-encoding: chunked\r\n\r\n" + b"".join(b"1;a=b\r\n%c\r\n" % byte for byte in body)
+
+    with socket.create_connection(http_address(backend), timeout=20) as connection:
+        connection.sendall(head + others + chunks + b"0\r\nx: y\r\n\r\n")
+        end = end_of(connection)
+
+    assert end == "HTTP/1.1 200 OK"
 
 
 @pytest.mark.slow

@@ -10,6 +10,15 @@ from typing import ClassVar, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+MAX_HEAD_BYTES: Final = 256 * 1024
+"""Of a request line with its headers, give or take what is read at once. Longer statements of SQL go into a body."""
+MAX_HEADERS: Final = 256
+"""Of one request, trailers included."""
+_TOO_LARGE: Final = b"The request has more headers than are read.\n"
+_REFUSAL: Final = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain; charset=utf-8\r\n"
+    b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (len(_TOO_LARGE), _TOO_LARGE)
+)
 _CHECKS: Final = 4
 """How often within the timeout it is looked at an answer that is being read: a reader may be slow, but not stop."""
 
@@ -24,6 +33,10 @@ class Connection(HttpToolsProtocol):
     _write_timer: asyncio.TimerHandle | None = None
     _unread_bytes = 0
     _checks = 0
+    _head_bytes = 0
+    """What came since a body, or the end of a request, last did."""
+    _has_moved_on = False
+    _has_too_many = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Wait for the first request."""
@@ -32,12 +45,33 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Whatever comes between two requests begins the next one."""
+        self._has_moved_on = False
         super().data_received(data)
-        if self._is_between_requests():
+        self._head_bytes = 0 if self._has_moved_on else self._head_bytes + len(data)
+        if self._has_too_many or self._head_bytes > MAX_HEAD_BYTES:
+            self._refuse()
+        elif self._is_between_requests():
             self._await_head()
         elif self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header or a trailer."""
+        if len(self.headers) < MAX_HEADERS:
+            super().on_header(name, value)
+        else:
+            self._has_too_many = True
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of a body; whoever reads it bounds it."""
+        self._has_moved_on = True
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The end of a request."""
+        self._has_moved_on = True
+        super().on_message_complete()
 
     def pause_writing(self) -> None:
         """An answer leaves more slowly than it is written."""
@@ -56,6 +90,14 @@ class Connection(HttpToolsProtocol):
             if timer is not None:
                 timer.cancel()
         super().connection_lost(exc)
+
+    def _refuse(self) -> None:
+        """Read no more. An answer on its way would be mixed with ours."""
+        if self._is_between_requests() and not self.transport.is_closing():
+            self.transport.write(_REFUSAL)
+            self.transport.close()
+        else:
+            self.transport.abort()
 
     def _is_between_requests(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
