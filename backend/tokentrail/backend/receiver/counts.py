@@ -46,7 +46,7 @@ _VARINT, _FIXED64, _LENGTH, _GROUP, _END_GROUP, _FIXED32 = range(6)
 _MAX_VARINT_BITS: Final = 70
 
 
-class _MalformedError(Exception):
+class _MalformedError(IndexError):
     """The parser will say what is wrong."""
 
 
@@ -62,6 +62,11 @@ def require_few(body: bytes, signal: Signal, most: int | None) -> None:
         raise TooManyItemsError(signal, counted, most)
 
 
+def count_items(body: bytes, signal: Signal) -> int:
+    """How many items the protobuf `body` holds, as far as it is not malformed; at most `_MAX_COUNTED`."""
+    return _count(body, 0, len(body), _FIELDS[signal], _MAX_COUNTED)
+
+
 def require_few_objects(document: Object, signal: Signal, most: int | None) -> None:
     """The same for the `document` that a JSON body is."""
     if most is not None and (counted := _count_objects(document, _NAMES[signal])) > most:
@@ -75,26 +80,26 @@ def _count(body: bytes, start: int, end: int, way: tuple[frozenset[int], ...], e
             counted += (_count(body, message_start, message_end, way[1:], enough) or 1) if way[1:] else 1
             if counted >= enough:
                 break
-    except (_MalformedError, IndexError):
+    except IndexError:
         pass
     return counted
 
 
 def _messages(body: bytes, start: int, end: int, numbers: frozenset[int]) -> Iterator[tuple[int, int]]:
-    """Where the messages in fields of these numbers begin and end. Raises `_MalformedError` or `IndexError`."""
+    """Where the messages in fields of these numbers begin and end. Raises `IndexError`."""
     at, groups = start, 0
     while at < end:
-        key, at = _varint(body, at)
+        key, at = read_varint(body, at)
         kind = key & 7
         if kind == _LENGTH:
-            size, at = _varint(body, at)
+            size, at = read_varint(body, at)
             if at + size > end:
                 raise _MalformedError
             if not groups and key >> 3 in numbers:
                 yield at, at + size
             at += size
         elif kind == _VARINT:
-            _, at = _varint(body, at)
+            _, at = read_varint(body, at)
         elif kind == _FIXED64:
             at += 8
         elif kind == _FIXED32:
@@ -105,8 +110,8 @@ def _messages(body: bytes, start: int, end: int, numbers: frozenset[int]) -> Ite
             raise _MalformedError
 
 
-def _varint(body: bytes, at: int) -> tuple[int, int]:
-    """The number that begins there, and where it has ended."""
+def read_varint(body: bytes, at: int) -> tuple[int, int]:
+    """The number that begins there, and where it has ended. Raises `IndexError` past the end of `body`."""
     byte = body[at]
     if byte < 128:  # the bit that says that more follow
         return byte, at + 1

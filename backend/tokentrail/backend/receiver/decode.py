@@ -13,6 +13,7 @@ from tokentrail.backend.receiver.decode_metrics import decode_metrics_protobuf
 from tokentrail.backend.receiver.decode_metrics_json import decode_metrics_json
 from tokentrail.backend.receiver.decode_packed import decode_packed
 from tokentrail.backend.receiver.decoded import Decoded, DecodedLogs, DecodedMetrics, values_too_deep
+from tokentrail.backend.receiver.elements import require_few_elements, require_few_json_elements
 from tokentrail.backend.signals import Signal
 
 
@@ -53,9 +54,13 @@ def _read(body: bytes, encoding: Encoding, most: int | None, signal: Signal, ste
     from_json, from_protobuf, bound = steps
     before = values_too_deep()
     if encoding is Encoding.JSON:
+        if most is not None:
+            require_few_json_elements(body, signal)
         read = from_json(body, most)
     else:
-        require_few(body, signal, most)
+        if most is not None:
+            require_few(body, signal, most)
+            require_few_elements(body, signal)
         read = from_protobuf(body)
     read = bound(read, len(body))
     deep = values_too_deep() - before

@@ -50,6 +50,18 @@ class TooManyItemsError(Exception):
         )
 
 
+class TooManyElementsError(TooManyItemsError):
+    """The body is in more pieces (attributes, events, values) than one request may be. Never retryable."""
+
+    def __init__(self, signal: Signal, count: int, most: int):
+        self.signal, self.count = signal, count
+        Exception.__init__(
+            self,
+            f"the request holds more than {most} attributes, events, values of arrays and the like, the limit; "
+            f"send smaller batches ({_BATCH_SIZE[signal]})",
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Decoded:
     """The spans of one export request, in its order."""
