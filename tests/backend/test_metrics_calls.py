@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from support.backend_process import samples
+from support.memory_store import MemoryStore
 from tokentrail.backend.correction import Correction
-from tokentrail.backend.metrics import capped, registry
+from tokentrail.backend.metrics import capped, scrapers
 from tokentrail.backend.metrics.registry import Metrics
+from tokentrail.backend.metrics.snapshots import Snapshots
 from tokentrail.backend.row import Row
 from tokentrail.semconv import metrics as names
 
@@ -276,7 +278,7 @@ def test_a_person_sees_what_is_there() -> None:
 def test_a_prometheus_that_comes_late_does_not_take_old_calls_for_new_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     metrics = Metrics("1")
     metrics.calls.record([a_row()], NOW)
-    later = time.monotonic() + registry.UNKNOWN_SCRAPER_S + 1
+    later = time.monotonic() + scrapers.UNKNOWN_SCRAPER_S + 1
     monkeypatch.setattr(time, "monotonic", lambda: later)
 
     assert requests_seen(metrics, "late") == {"gpt-4o": 1}
@@ -290,6 +292,73 @@ def test_counters_that_go_on_from_an_earlier_process_are_no_new_series() -> None
 
     assert requests_seen(after, "one") == {"gpt-4o": 1}
     assert after.calls.state() == before.calls.state()
+
+
+def restarted(before: Metrics) -> Metrics:
+    """The process after `before`, which had saved what it knows."""
+    after = Metrics("1")
+    state, counted_ns = before.calls.snapshot()
+    after.calls.restore(json.loads(json.dumps(state)), counted_ns)
+    return after
+
+
+def test_a_series_that_was_seen_does_not_fall_to_zero_after_a_restart() -> None:
+    before = Metrics("1")
+    before.calls.record([a_row()], NOW)
+    requests_seen(before, "one")
+    assert requests_seen(before, "one") == {"gpt-4o": 1}
+
+    after = restarted(before)
+
+    assert requests_seen(after, "one") == {"gpt-4o": 1}
+
+
+def test_a_series_that_was_not_seen_yet_is_at_zero_first_after_a_restart_too() -> None:
+    before = Metrics("1")
+    requests_seen(before, "one")
+    requests_seen(before, "two")
+    before.calls.record([a_row(stream=True, ttft_ns=SECOND)], NOW)
+    requests_seen(before, "two")
+
+    after = restarted(restarted(before))
+
+    first_tokens = samples(after.expose("", "one")[0].decode())
+    assert value_of(first_tokens, "tokentrail_time_to_first_token_seconds_count") == 0
+    assert requests_seen(after, "one") == {"gpt-4o": 1}
+    assert requests_seen(after, "two") == {"gpt-4o": 1}
+    assert requests_seen(after, "three") == {"gpt-4o": 0}
+
+
+def test_what_is_new_to_a_scraper_is_announced_once() -> None:
+    metrics = Metrics("1")
+    announced: list[str] = []
+    metrics.before_news = lambda: announced.append("news")
+
+    requests_seen(metrics, "one")
+    metrics.calls.record([a_row()], NOW)
+    requests_seen(metrics, "")
+    requests_seen(metrics, "one")
+    metrics.calls.record([a_row()], NOW)
+    requests_seen(metrics, "one")
+
+    assert announced == ["news"]
+
+
+def test_a_correction_that_no_call_follows_is_saved() -> None:
+    metrics, store = Metrics("1"), MemoryStore()
+    snapshots = Snapshots(store, metrics.calls)
+    metrics.calls.record([a_row()], NOW)
+    snapshots.save()
+    snapshots.save()
+    assert len(store.snapshots) == 1, "nothing came after the first"
+
+    metrics.calls.corrected([corrected("1", "1.75")])
+    snapshots.save()
+
+    assert len(store.snapshots) == 2
+    state, taken_ns = store.snapshots[1]
+    assert taken_ns == NOW
+    assert json.loads(state)["families"]["tokentrail_corrected_requests_total"][0][-1] == 1
 
 
 def test_a_state_of_other_labels_or_buckets_is_left_out() -> None:
@@ -311,10 +380,10 @@ def test_a_state_of_other_labels_or_buckets_is_left_out() -> None:
 def test_the_number_of_scrapers_that_are_remembered_is_bounded() -> None:
     metrics = Metrics("1")
 
-    for number in range(registry.MAX_SCRAPERS + 10):
+    for number in range(scrapers.MAX_SCRAPERS + 10):
         metrics.expose("", f"scraper {number}")
 
-    assert len(metrics._scrapes) == registry.MAX_SCRAPERS
+    assert len(metrics.calls.scrapers) == scrapers.MAX_SCRAPERS
 
 
 def test_buckets_carry_the_trace_of_their_latest_call() -> None:

@@ -1,4 +1,4 @@
-"""A start with a large journal: ready at once, all of it stored once, in bounded memory."""
+"""A start after a stop or a kill: with a large journal, and as Prometheus sees it."""
 
 import os
 import time
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from support import otlp
-from support.backend_process import BackendProcess
+from support.backend_process import BackendProcess, http_request, samples
 from support.fault_load import calls, footprint, settled
 from tokentrail.backend.ingest.journal import Journal, Record
 
@@ -69,3 +69,69 @@ def test_a_start_with_a_gigabyte_in_the_journal_is_quick_and_bounded(tmp_path: P
     print(f"ready after {ready_s:.1f} s, stored after {stored_s:.1f} s, {peak_mb} MB at most")
     assert ready_s < 30
     assert peak_mb < 3000
+
+
+PROMETHEUS = {"X-Prometheus-Scrape-Timeout-Seconds": "10", "User-Agent": "Prometheus/3.0"}
+COUNTERS = ("_total", "_bucket", "_count", "_sum")
+
+
+class Watcher:
+    """A Prometheus, that tells what it would take for a reset, or miss."""
+
+    def __init__(self) -> None:
+        self.last: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
+        self.wrong: list[str] = []
+
+    def scrape(self, backend: BackendProcess, when: str) -> None:
+        answer = http_request(f"{backend.http}/metrics", headers=PROMETHEUS)
+        for name, labels, value in samples(answer.body.decode()):
+            if not name.endswith(COUNTERS) or "gen_ai_request_model" not in labels:
+                continue
+            key = name, tuple(sorted(labels.items()))
+            if key not in self.last and value:
+                self.wrong.append(f"{when}: {name} of {labels['gen_ai_request_model']} begins at {value}")
+            elif value < self.last.get(key, 0):
+                self.wrong.append(f"{when}: {name} of {labels['gen_ai_request_model']} falls to {value}")
+            self.last[key] = value
+
+    def requests(self, model: str) -> float:
+        return sum(
+            value
+            for (name, labels), value in self.last.items()
+            if name == "tokentrail_requests_total" and ("gen_ai_request_model", model) in labels
+        )
+
+
+def calls_of(model: str, count: int) -> bytes:
+    return otlp.body(*(otlp.span({**otlp.CHAT, "gen_ai.request.model": model}) for _ in range(count)))
+
+
+def test_prometheus_sees_no_series_fall_nor_begin_above_zero_when_a_backend_is_killed_or_stopped(
+    tmp_path: Path,
+) -> None:
+    watcher = Watcher()
+    with BackendProcess(tmp_path / "data") as backend:
+        watcher.scrape(backend, "at the start")
+        for model in ("gpt-4o", "gpt-4o-mini"):
+            assert backend.post_traces(calls_of(model, 3)).status == 200
+            watcher.scrape(backend, "when it is new")
+            watcher.scrape(backend, "when it has been seen")
+        assert backend.post_traces(calls_of("never-seen", 2)).status == 200
+        assert backend.get("/api/totals").status == 200  # it is stored
+        backend.kill()
+        backend.start()
+        watcher.scrape(backend, "after the kill")
+        watcher.scrape(backend, "once more after the kill")
+        assert backend.post_traces(calls_of("not-seen-either", 2)).status == 200
+        backend.terminate()
+        backend.start()
+        watcher.scrape(backend, "after the stop")
+        watcher.scrape(backend, "once more after the stop")
+
+    assert watcher.wrong == []
+    assert [watcher.requests(model) for model in ("gpt-4o", "gpt-4o-mini", "never-seen", "not-seen-either")] == [
+        3,
+        3,
+        2,
+        2,
+    ]

@@ -8,7 +8,7 @@ import contextlib
 import logging
 import signal
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -27,6 +27,7 @@ from tokentrail.backend.alerts.runner import AlertRunner
 from tokentrail.backend.clickhouse_http.endpoint import SqlEndpoint
 from tokentrail.backend.clickhouse_http.service import SqlService
 from tokentrail.backend.config import ALERTS, KEYS, PRICES, Address, Config, is_loopback
+from tokentrail.backend.correction import Correction
 from tokentrail.backend.ingest.journal import Journal
 from tokentrail.backend.ingest.pipeline import Limits, Pipeline
 from tokentrail.backend.ingest.refused import Refused
@@ -185,9 +186,10 @@ class _Backend:
         alerts = open_alerts(config)
         self._alerts = None if alerts is None else AlertRunner(store, alerts)
         self._metrics = metrics
+        metrics.before_news = self._pipeline.save_counters
         self._api = Api(
             store,
-            on_corrected=metrics.calls.corrected,
+            on_corrected=self._count_corrected,
             alerts=lambda: () if alerts is None else alerts.alerts.definitions,
         )
         if self._alerts is not None:
@@ -253,6 +255,10 @@ class _Backend:
     def _expose(self, accept: str, scraper: str) -> tuple[bytes, str]:
         self._pipeline.settle()
         return self._metrics.expose(accept, scraper)
+
+    def _count_corrected(self, corrections: Sequence[Correction]) -> None:
+        self._metrics.calls.corrected(corrections)
+        self._pipeline.save_counters()  # no row tells them
 
     def _answer(self, path: str, parameters: Mapping[str, str], caller: Caller, *, change: bool = False) -> Response:
         self._pipeline.settle()

@@ -79,15 +79,16 @@ class Committer:
 
     def join(self) -> None:
         """Wait until the closed queue is empty and committed, or left in the journal."""
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def _run(self) -> None:
         linger_s = LINGER_S if self._refused else 0.0
         while group := self._queue.take_all(linger_s, ENOUGH_SPANS):
             self._commit(group)
             self._queue.done(len(group))
-            self._snapshots.save_when_due(self._last_ns)
-        self._snapshots.save(self._last_ns)
+            self._snapshots.save_when_due()
+        self._snapshots.save()
 
     def _commit(self, group: Sequence[Pending]) -> None:
         error = self._write_persistently(group)

@@ -159,6 +159,10 @@ class Pipeline:
             self._recovery.join(SETTLE_S)
         self._queue.settle(SETTLE_S)
 
+    def save_counters(self) -> None:
+        """Have the counters go on from here, and who has seen them, whatever happens to this process."""
+        self._snapshots.save(anyway=True)
+
     def close(self) -> None:
         """Take nothing more, commit what waits. Blocks until that is done. Idempotent."""
         self._closed = True

@@ -2,6 +2,7 @@
 
 import math
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from prometheus_client.core import CounterMetricFamily, Metric
 from tokentrail.backend.correction import Correction
 from tokentrail.backend.metrics.aggregate import CallLabels, Sums, aggregate, corrected
 from tokentrail.backend.metrics.capped import CappedCounter, CappedHistogram
+from tokentrail.backend.metrics.scrapers import Scrapers
 from tokentrail.backend.row import Row
 from tokentrail.semconv import metrics
 
@@ -22,6 +24,10 @@ class CallMetrics:
         """Held to write, and to copy; scrapes do without."""
         self._overflow: dict[str, int] = {}
         self._late = 0
+        self._counted_ns = 0
+        self._changes = 0
+        self.scrapers = Scrapers()
+        """Who has seen which series."""
         self._families: dict[str, CappedCounter | CappedHistogram] = {}
 
         def counter(name: str, documentation: str, *extra: str) -> CappedCounter:
@@ -59,18 +65,42 @@ class CallMetrics:
         yield overflow
         yield CounterMetricFamily(metrics.LATE_SPANS, "Model calls too old to be counted as traffic.", self._late)
 
-    def state(self) -> dict[str, Any]:
-        """All that `restore` needs, in the types of JSON."""
-        with self._lock:
-            families = {name: family.state() for name, family in self._families.items()}
-            return {"families": families, "overflow": dict(self._overflow), "late": self._late}
+    @property
+    def newest_s(self) -> float:
+        """When the newest series came to be (monotonic clock); minus infinity where none is young."""
+        return max(family.newest_s for family in self._families.values())
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from the `state` of an earlier process. Call before anything is counted."""
+    @property
+    def changes(self) -> int:
+        """How often something was counted."""
+        return self._changes
+
+    def state(self) -> dict[str, Any]:
+        """All that was counted, in the types of JSON."""
         with self._lock:
+            return self._state()
+
+    def snapshot(self) -> tuple[dict[str, Any], int]:
+        """All that `restore` needs, in the types of JSON, and until when what was stored is in it."""
+        with self._lock:
+            now_s = time.monotonic()
+            ages = {name: family.ages(now_s) for name, family in self._families.items()}
+            return {**self._state(), "ages": ages, "scrapers": self.scrapers.state(now_s)}, self._counted_ns
+
+    def _state(self) -> dict[str, Any]:
+        families = {name: family.state() for name, family in self._families.items()}
+        return {"families": families, "overflow": dict(self._overflow), "late": self._late}
+
+    def restore(self, state: Mapping[str, Any], counted_ns: int = 0) -> None:
+        """Go on from the `state` of an earlier process. Call before anything is counted."""
+        now_s = time.monotonic()
+        with self._lock:
+            self._counted_ns = counted_ns
+            self.scrapers.restore(state.get("scrapers", ()), now_s)
+            ages = state.get("ages", {})
             for name, series in state.get("families", {}).items():
                 if (family := self._families.get(name)) is not None:
-                    family.restore(series)
+                    family.restore(series, ages.get(name, ()), now_s)
             self._overflow = {str(name): int(count) for name, count in state.get("overflow", {}).items()}
             self._late = int(state.get("late", 0))
 
@@ -80,6 +110,8 @@ class CallMetrics:
         current = [row for row in rows if row.time_ns + row.duration_ns >= oldest_end_ns]
         by_labels = aggregate(current)
         with self._lock:
+            self._changes += 1
+            self._counted_ns = max(self._counted_ns, now_ns)
             self._late += len(rows) - len(current)
             for labels, sums in by_labels.items():
                 self._add(labels, sums, now_ns / 1e9)
@@ -91,6 +123,7 @@ class CallMetrics:
         """
         by_labels = corrected(corrections)
         with self._lock:
+            self._changes += 1
             for labels, sums in by_labels.items():
                 self._corrected.add(labels, sums.calls)
                 self._correction.add((*labels, metrics.INCREASE), float(sums.increase_usd))

@@ -18,6 +18,9 @@ from tokentrail.semconv import metrics
 _FOLDED_HEADROOM: Final = 200
 """Label sets beyond the cap that keep their other labels when only the model was folded."""
 
+_YOUNG_S: Final = 3600.0
+"""Younger series are remembered with their age: a scraper that was not here since is to see them at 0 first."""
+
 Overflow: TypeAlias = Callable[[str], None]
 """Told the metric's name for each update that was folded."""
 
@@ -69,8 +72,22 @@ class _Family(Generic[_Series]):
         self._model = self._labels.index(metrics.MODEL)
         self._series: dict[Labels, _Series] = {}
 
+        self.newest_s = float("-inf")
+        """When the newest series came to be, by the monotonic clock."""
+
+    def ages(self, now_s: float) -> list[Any]:
+        """Ages of young series, by their places in `state`, in the types of JSON."""
+        found = enumerate(self._series.values())
+        return [[place, now_s - each.since_s] for place, each in found if now_s - each.since_s < _YOUNG_S]
+
     def _make(self) -> _Series:
         raise NotImplementedError
+
+    def _restore_ages(self, keys: Sequence[Labels], ages: Iterable[Sequence[Any]], now_s: float) -> None:
+        for place, age_s in ages:
+            if place < len(keys) and (series := self._series.get(keys[place])) is not None:
+                series.since_s = now_s - float(age_s)
+                self.newest_s = max(self.newest_s, series.since_s)
 
     def _child(self, values: Labels) -> _Series:
         """The series for `values`; past the cap, that of the values with the model, then with everything, folded."""
@@ -83,7 +100,8 @@ class _Family(Generic[_Series]):
             if values not in self._series and len(self._series) >= self._max + _FOLDED_HEADROOM:
                 values = (metrics.OTHER,) * len(values)
         if values not in self._series:
-            self._series[values] = self._make()
+            made = self._series[values] = self._make()
+            self.newest_s = made.since_s
         return self._series[values]
 
 
@@ -105,11 +123,12 @@ class CappedCounter(_Family[Count]):
         """What `restore` takes, in the types of JSON."""
         return [[*values, series.value] for values, series in self._series.items()]
 
-    def restore(self, state: Iterable[Sequence[Any]]) -> None:
-        """Go on from a `state`; that is no new series, and never stands at 0 first."""
+    def restore(self, state: Sequence[Sequence[Any]], ages: Iterable[Sequence[Any]], now_s: float) -> None:
+        """Go on from a `state`; series that are not young are not new to anybody, and never stand at 0 first."""
         for *values, value in state:
             if len(values) == len(self._labels):
                 self._series[tuple(map(str, values))] = Count(float(value), float("-inf"))
+        self._restore_ages([tuple(map(str, values)) for *values, _ in state], ages, now_s)
 
     def _make(self) -> Count:
         return Count()
@@ -150,11 +169,12 @@ class CappedHistogram(_Family[Distribution]):
         """What `restore` takes, in the types of JSON."""
         return [[*values, series.total, series.buckets] for values, series in self._series.items()]
 
-    def restore(self, state: Iterable[Sequence[Any]]) -> None:
-        """Go on from a `state`; one with other buckets is dropped."""
+    def restore(self, state: Sequence[Sequence[Any]], ages: Iterable[Sequence[Any]], now_s: float) -> None:
+        """Go on from a `state`, as a counter does; one with other buckets is dropped."""
         for *values, total, buckets in state:
             if len(values) == len(self._labels) and len(buckets) == len(_BOUNDS):
                 self._series[tuple(map(str, values))] = Distribution(list(buckets), float(total), float("-inf"))
+        self._restore_ages([tuple(map(str, values)) for *values, _, _ in state], ages, now_s)
 
     def _make(self) -> Distribution:
         return Distribution([0] * len(_BOUNDS))

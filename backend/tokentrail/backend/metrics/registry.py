@@ -1,10 +1,7 @@
 """All metrics of one backend, as each scraper is to see them."""
 
-import time
-from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import Metric
@@ -14,11 +11,6 @@ from tokentrail.backend.metrics.calls import CallMetrics
 from tokentrail.backend.metrics.exposition import expose
 from tokentrail.backend.metrics.own import OwnMetrics
 from tokentrail.semconv import metrics
-
-UNKNOWN_SCRAPER_S: Final = 300.0
-"""A scraper that comes for the first time may have come to the process before this one: series that are younger are
-new to it as well."""
-MAX_SCRAPERS: Final = 64
 
 
 class Metrics:
@@ -30,7 +22,9 @@ class Metrics:
         ProcessCollector(metrics.PREFIX, registry=self._registry)
         self.own = OwnMetrics(self._registry, version)
         self.calls = CallMetrics()
-        self._scrapes: OrderedDict[str, float] = OrderedDict()
+        self.before_news: Callable[[], None] = lambda: None
+        """Called before a scraper is shown series that are new to it: it is to be known, also after a crash, that they
+        are new to it no more."""
 
     def watch_alerts(self, alerts: AlertMetrics) -> None:
         """Show what the alerts say, read at every scrape. Call once, where there are any."""
@@ -42,16 +36,11 @@ class Metrics:
         `scraper` tells Prometheus servers apart, and is empty for whoever is none. Each of them sees a series at 0 once
         before it sees what is in it: `increase()` starts from the first value it was given.
         """
-        new_since_s = self._new_since_s(scraper) if scraper else float("inf")
-        return expose(_View(self._registry, self.calls, new_since_s), accept)
-
-    def _new_since_s(self, scraper: str) -> float:
-        now_s = time.monotonic()
-        last_s = self._scrapes.pop(scraper, now_s - UNKNOWN_SCRAPER_S)
-        self._scrapes[scraper] = now_s
-        while len(self._scrapes) > MAX_SCRAPERS:
-            self._scrapes.popitem(last=False)
-        return last_s
+        new_since_s = self.calls.scrapers.came(scraper) if scraper else float("inf")
+        exposed = expose(_View(self._registry, self.calls, new_since_s), accept)
+        if self.calls.newest_s > new_since_s:
+            self.before_news()
+        return exposed
 
 
 @dataclass(frozen=True, slots=True)

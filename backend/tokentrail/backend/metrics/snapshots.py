@@ -1,11 +1,13 @@
 """The counters of calls across a restart: a snapshot of them in the store, and what was stored after it.
 
 Prometheus takes a counter that falls for one that began anew, and everything in it for new: so they go on where they
-were, to the call.
+were, to the call. It does the same for a series that it knows and that falls to 0 once more, and misses what is in one
+that it never saw at 0: so the snapshot has who has seen which, too, and is taken whenever a scraper sees new ones.
 """
 
 import json
 import logging
+import threading
 import time
 from collections.abc import Mapping
 from decimal import Decimal
@@ -24,7 +26,7 @@ PAGE_ROWS: Final = 50_000
 
 _LATEST: Final = """
 SELECT toUnixTimestamp64Micro(TakenAt) AS taken_us, State AS state FROM metric_snapshots
-WHERE Instance = {instance:String} ORDER BY TakenAt DESC LIMIT 1
+WHERE Instance = {instance:String} ORDER BY TakenAt DESC, JSONExtractUInt(State, 'number') DESC LIMIT 1
 """
 _COUNTED: Final = (
     *("trace_id", "service", "environment", "operation", "provider", "request_model", "error_type", "pricing_status"),
@@ -45,12 +47,15 @@ _log = logging.getLogger(__name__)
 
 
 class Snapshots:
-    """Saves and restores the counters of one backend."""
+    """Saves and restores the counters of one backend. `restore` first; then any thread may save."""
 
     def __init__(self, store: Store, calls: CallMetrics) -> None:
         self._store, self._calls = store, calls
         self._saved_s = time.monotonic()
-        self._saved_ns = 0
+        self._lock = threading.Lock()
+        self._saved_changes = 0
+        self._number = 0
+        """Tells snapshots of the same time apart."""
 
     def restore(self) -> int:
         """Have the counters go on where the process before had them. Raises `StoreError`.
@@ -59,30 +64,39 @@ class Snapshots:
         """
         after_us = 0
         if latest := self._store.query(_LATEST, {"instance": self._store.instance}):
-            self._calls.restore(json.loads(str(latest[0]["state"])))
-            after_us = int(str(latest[0]["taken_us"]))
+            after_us, state = int(str(latest[0]["taken_us"])), json.loads(str(latest[0]["state"]))
+            self._calls.restore(state, after_us * 1000)
+            self._number = int(state.get("number", 0))
         while rows := self._store.query(_SINCE, {"instance": self._store.instance, "after": after_us}):
             for received_us, group in groupby(rows, lambda row: int(str(row["received_us"]))):
                 self._calls.record([_row(row) for row in group], received_us * 1000)
                 after_us = received_us
         return after_us * 1000
 
-    def save_when_due(self, stored_ns: int) -> None:
-        """Save the counters, which hold all that was stored until `stored_ns`, if it is time to. Raises nothing."""
+    def save_when_due(self) -> None:
+        """Save the counters if it is time to. Raises nothing."""
         if time.monotonic() - self._saved_s >= EVERY_S:
-            self.save(stored_ns)
+            self.save()
 
-    def save(self, stored_ns: int) -> None:
-        """Save the counters now, where anything was stored since. Raises nothing: the next snapshot has it all."""
-        if stored_ns == self._saved_ns:
-            return
-        try:
-            self._store.save_snapshot(json.dumps(self._calls.state(), separators=(",", ":")), stored_ns)
-        except StoreError as error:
-            _log.warning("the counters could not be saved, the next time they will be: %s", error)
-        else:
-            self._saved_ns = stored_ns
-        self._saved_s = time.monotonic()
+    def save(self, *, anyway: bool = False) -> None:
+        """Save the counters now, where anything was counted since, or `anyway`.
+
+        Raises nothing: the next snapshot has it all.
+        """
+        with self._lock:
+            changes = self._calls.changes
+            if changes == self._saved_changes and not anyway:
+                return
+            state, counted_ns = self._calls.snapshot()
+            self._number += 1
+            text = json.dumps({**state, "number": self._number}, separators=(",", ":"))
+            try:
+                self._store.save_snapshot(text, counted_ns)
+            except StoreError as error:
+                _log.warning("the counters could not be saved, the next time they will be: %s", error)
+            else:
+                self._saved_changes = changes
+            self._saved_s = time.monotonic()
 
 
 def _row(values: Mapping[str, object]) -> Row:
