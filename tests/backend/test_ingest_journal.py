@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -234,6 +235,18 @@ def test_a_system_call_that_takes_only_a_part_is_repeated(
     monkeypatch.undo()
     journal.close()
     assert left_in(tmp_path) == [record(1, 500)]
+
+
+def test_what_is_written_to_a_file_that_somebody_removed_is_not_acknowledged(journal: Journal, tmp_path: Path) -> None:
+    journal.append(record(1)).result(10)
+    shutil.rmtree(files(tmp_path)[0].parent)
+
+    with pytest.raises(StoreUnavailable, match="removed"):
+        journal.append(record(2)).result(10)
+    journal.append(record(3)).result(10)
+
+    journal.close()
+    assert left_in(tmp_path) == [record(3)]
 
 
 def test_another_process_is_refused(journal: Journal, tmp_path: Path) -> None:

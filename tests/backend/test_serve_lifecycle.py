@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
+
 from support import otlp
 from support.backend_process import BackendProcess
 
@@ -42,6 +44,19 @@ def test_two_backends_do_not_share_a_port_or_a_store(tmp_path: Path) -> None:
         assert same_store.returncode == 1
         assert str(tmp_path / "data") in same_store.stderr
         assert first.get("/readyz").status == 200
+
+
+def test_a_journal_that_another_backend_uses_is_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with BackendProcess(tmp_path / "data"):
+        monkeypatch.setenv("TOKENTRAIL_JOURNAL", str(tmp_path / "data" / "journal"))
+
+        result = run_serve("--store", f"chdb://{tmp_path}/other", "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0")
+
+    assert result.returncode == 1
+    assert f"Another Tokentrail is using the journal {tmp_path}/data/journal" in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 def test_a_bad_setting_is_said_in_one_line_with_exit_code_1() -> None:

@@ -13,6 +13,7 @@ left are read again: of each as much as is whole, since a record whose end is mi
 committed already by then is found by whoever commits (`committer`).
 """
 
+import errno
 import fcntl
 import json
 import logging
@@ -61,10 +62,11 @@ class Segment:
         self.closed = False
         """True when nothing more is written to it."""
         self.is_damaged = False
-        """True when a piece of a record is at its end: what came after it would not be found again."""
+        """True when a piece of a record is at its end, or the file has no name any more: what came after would not be
+        found again."""
 
     def write(self, buffers: Sequence[bytes], records: int) -> None:
-        """Append whole records, durably. Raises `OSError`; then nothing of them is left in the file."""
+        """Append whole records, durably. Raises `OSError`; then nothing of them is left in the file, or it is gone."""
         with self._lock:
             try:
                 for start in range(0, len(buffers), _MAX_VECTORS):
@@ -75,6 +77,9 @@ class Segment:
                 os.ftruncate(self._descriptor, self.size_bytes)
                 self.is_damaged = False
                 raise
+            if not os.fstat(self._descriptor).st_nlink:
+                self.is_damaged = True
+                raise OSError(errno.ENOENT, "it was removed")
             self.size_bytes += sum(map(len, buffers))
             self._records += records
 
@@ -268,6 +273,7 @@ class Journal:
 
     def _new_segment(self) -> Segment:
         self._number += 1
+        self._directory.mkdir(parents=True, exist_ok=True)  # somebody may have removed it
         path = self._directory / f"{self._number:012d}{_SUFFIX}"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         try:
