@@ -19,6 +19,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 
 from support import otlp, otlp_records, rivals
 from support.backend_process import BackendProcess, grpc_request, http_request
+from support.faulty_backend import PROGRAM, set_faults
 from support.local_provider import FAST
 from tokentrail.backend.demo.provider import ServedProvider
 from tokentrail.backend.receiver.limits import MAX_BUCKETS
@@ -252,3 +253,50 @@ def test_requests_sent_again_are_stored_once_also_after_a_kill_and_also_at_the_s
     )
     assert rows == [{"rows": 90, "kinds": 90}]
     assert tables == [[{"rows": 30, "kinds": 30}]] * 5
+
+
+def test_what_has_no_time_is_of_when_it_came_and_kept_once_also_after_a_kill(tmp_path: Path) -> None:
+    """Neither of the times of a log record must be there. In 1970 it would be older than anything that is kept."""
+    record = {"resourceLogs": [{"scopeLogs": [{"logRecords": [{"body": {"stringValue": "no time"}}]}]}]}
+    gauge = {"name": "g", "gauge": {"dataPoints": [{"asDouble": 1.5}]}}
+    point = {"resourceMetrics": [{"scopeMetrics": [{"metrics": [gauge]}]}]}
+    bodies = (("logs", json.dumps(record).encode()), ("metrics", json.dumps(point).encode()))
+    before_s = int(time.time())
+
+    with BackendProcess(tmp_path / "data", {"TOKENTRAIL_RETENTION_TRACES_DAYS": "1"}) as process:
+        answers = [post(process, signal, body, "application/json").status for signal, body in bodies]
+        assert counts(process, "log_records")["stored"] == counts(process, "metric_points")["stored"] == 1
+        answers += [post(process, signal, body, "application/json").status for signal, body in bodies]
+        process.kill()
+        process.start()
+        assert process.get("/api/totals").status == 200  # what was in the journal is stored
+        process.terminate()
+        logs, points = stored(
+            tmp_path / "data",
+            "SELECT toUnixTimestamp(Timestamp) AS at_s, Body FROM otel_logs",
+            "SELECT toUnixTimestamp(TimeUnix) AS at_s, Value FROM otel_metrics_gauge",
+        )
+
+    assert answers == [200] * 4
+    assert [each["Body"] for each in logs] == ["no time"]
+    assert [each["Value"] for each in points] == [1.5]
+    assert all(before_s <= each["at_s"] <= time.time() for each in (*logs, *points))
+
+
+def test_what_has_no_time_is_of_when_it_came_when_a_journal_is_read(tmp_path: Path) -> None:
+    body = otlp_records.logs_request([otlp_records.log_record(time_unix_nano=0)]).SerializeToString()
+    faults = tmp_path / "faults.json"
+    set_faults(faults, insert_parts="unavailable")
+
+    with BackendProcess(tmp_path / "data", {"FAULTS_FILE": str(faults)}, program=PROGRAM) as process:
+        assert post(process, "logs", body).status == 200
+        came_s = time.time()
+        time.sleep(1.1)
+        process.kill()
+        set_faults(faults)
+        process.start()
+        process.wait_for_metric("tokentrail_log_records_stored_total", 1)
+        process.terminate()
+        (logs,) = stored(tmp_path / "data", "SELECT toUnixTimestamp64Milli(Timestamp) AS at_ms FROM otel_logs")
+
+    assert [0 <= came_s * 1000 - each["at_ms"] < 60_000 for each in logs] == [True]

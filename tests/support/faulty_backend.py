@@ -1,7 +1,8 @@
 """`tokentrail` with a store that fails and a clock that jumps, as a file says: `python faulty_backend.py serve ...`.
 
 The product knows nothing of it: the methods of the store and the clock of Python are wrapped before it starts. The file
-that FAULTS_FILE names is read at every call: {"store": "unavailable", "insert_s": 0.5, "clock_s": -3600}, all optional.
+that FAULTS_FILE names is read at every call: {"store": "unavailable", "insert_s": 0.5, "clock_s": -3600}, all optional;
+a method in place of `store` fails alone.
 """
 
 import functools
@@ -60,7 +61,7 @@ def _break_store() -> None:
             faults = _faults()
             if method.__name__ == "insert":
                 time.sleep(faults.get("insert_s", 0))
-            if kind := faults.get("store"):
+            if kind := faults.get("store") or faults.get(method.__name__):
                 raise kinds[kind]()
             result = method(*arguments, **named)
             if faults.get("answer") == "lost":
@@ -69,7 +70,7 @@ def _break_store() -> None:
 
         return call
 
-    for name in ("insert", "find_spans", "find_rows", "save_snapshot", "query"):
+    for name in ("insert", "insert_parts", "find_spans", "find_rows", "save_snapshot", "query"):
         setattr(ChdbStore, name, breaking(getattr(ChdbStore, name)))
 
 

@@ -40,6 +40,7 @@ SETTLE_S: Final = 2.0
 _ENCODING: Final = "encoding"
 _PROJECT: Final = "project"
 _SIGNAL: Final = "signal"
+_RECEIVED: Final = "received_ns"
 
 _log = logging.getLogger(__name__)
 
@@ -136,10 +137,11 @@ class Pipeline:
         """
         self._admit(len(body))
         self._decoding_bytes += len(body)
+        received_ns = time.time_ns()
         try:
             loop = asyncio.get_running_loop()
             prepared = await loop.run_in_executor(
-                self._pool, prepare, body, encoding, project, signal, self._max_request_spans
+                self._pool, prepare, body, encoding, project, signal, self._max_request_spans, received_ns
             )
         except TooManyItemsError as error:
             self._own.received(error.count, {error.reason: error.count}, signal)
@@ -149,7 +151,7 @@ class Pipeline:
         self._count_received(prepared)
         if prepared.is_empty:
             return Stored(prepared.rejected)
-        record = Record(_meta(encoding, project, signal), body) if self._journal else None
+        record = Record(_meta(encoding, project, signal, received_ns), body) if self._journal else None
         await self._keep(_pending(prepared, body, record), prepared.digest)
         return Stored(prepared.rejected)
 
@@ -236,7 +238,8 @@ class Pipeline:
         """Queue what an earlier process left, as fast as it can be committed."""
         for segment, record in left:
             try:  # whatever their number: they were acknowledged, under another limit
-                prepared = prepare(record.body, *_read_meta(record.meta))
+                received_ns = int(record.meta.get(_RECEIVED, 0))
+                prepared = prepare(record.body, *_read_meta(record.meta), received_ns=received_ns)
             except (DecodeError, KeyError, ValueError) as error:  # written by another version
                 _log.error("a request of the journal cannot be read any more: %s", error)
                 if self._refused is not None:
@@ -258,12 +261,13 @@ def _reason(error: NotNow | StoreUnavailable) -> str:
     return error.reason if isinstance(error, NotNow) else "store_unavailable"
 
 
-def _meta(encoding: Encoding, project: str, signal: Signal) -> dict[str, str]:
+def _meta(encoding: Encoding, project: str, signal: Signal, received_ns: int) -> dict[str, str]:
     meta = {_ENCODING: str(encoding)}
     if project:
         meta[_PROJECT] = project
     if signal is not Signal.TRACES:
-        meta[_SIGNAL] = str(signal)
+        # What has no time gets that of its receipt: the same one when it is read again.
+        meta[_SIGNAL], meta[_RECEIVED] = str(signal), str(received_ns)
     return meta
 
 
