@@ -195,6 +195,28 @@ def test_the_details_of_a_call_are_its_content_and_a_call_only_where_no_span_com
     assert "Say hello" not in without, "content is shown to who asks for it"
 
 
+def test_a_call_that_its_event_told_is_not_told_again_by_its_late_span(backend: BackendProcess) -> None:
+    """The event's row is of the time at which the call ended, the span's of that at which it began."""
+    decisions = Decisions(backend)
+    trace_id, span_id, now_ns = os.urandom(16), os.urandom(8), time.time_ns()
+    span = otlp.span(
+        {**otlp.CHAT, "gen_ai.response.id": "late span"},
+        trace_id=trace_id,
+        span_id=span_id,
+        start_time_unix_nano=now_ns - 90 * 10**9,
+        end_time_unix_nano=now_ns,
+    )
+    kind = "application/x-protobuf"
+    send(backend, "logs", details(backend, "late span", trace_id=trace_id, span_id=span_id), kind)
+    decisions.wait_for(1)
+    before = backend.metric("tokentrail_requests_total")
+
+    send(backend, "traces", otlp.request([span]).SerializeToString(), kind)
+
+    assert [row["source"] for row in by_response(backend, "late span")] == ["event"]
+    assert backend.metric("tokentrail_requests_total") == before
+
+
 def test_several_calls_within_one_span_of_something_else_all_count(backend: BackendProcess) -> None:
     decisions = Decisions(backend)
     context = {"trace_id": os.urandom(16), "span_id": os.urandom(8)}

@@ -121,9 +121,10 @@ def at(second: float, number: int) -> Span:
 
 def test_new_spans_are_not_looked_up_once_the_memory_is_old_enough() -> None:
     store = Watched()
-    found, _ = memory(store, now_s=1000)
+    found, clock = memory(store, now_s=1000)
+    clock[0] = 1000 + duplicates.SLACK_S + 1
 
-    spans = [at(1000 + duplicates.SLACK_S + 1, number) for number in range(50)]
+    spans = [at(clock[0], number) for number in range(50)]
     assert found.fresh_spans(spans) == spans
     found.remember(spans)
 
@@ -175,6 +176,26 @@ def test_a_span_that_began_after_all_that_is_stored_is_not_looked_up() -> None:
     assert store.looked_for == [1]
 
 
+def test_a_span_from_a_clock_that_is_ahead_is_looked_up_after_a_restart() -> None:
+    store = Watched()
+    found, _ = memory(store, now_s=1000)
+    found.begin_after(int(1300 * SECOND))
+    ahead = at(1300, 1)
+    store.insert([ahead], [])
+
+    assert found.fresh_spans([ahead, at(1310, 2)]) == [at(1310, 2)]
+
+
+def test_a_span_from_a_clock_that_is_days_ahead_is_looked_up_after_a_restart() -> None:
+    store = Watched()
+    found, _ = memory(store, now_s=1000)
+    days = at(1000 + 2 * 86_400, 1)
+    found.begin_after(days.start_ns)
+    store.insert([days], [])
+
+    assert found.fresh_spans([days]) == []
+
+
 def test_a_newest_span_of_far_ahead_tells_nothing_of_others() -> None:
     store = Watched()
     found, _ = memory(store, now_s=1000)
@@ -210,12 +231,13 @@ def test_with_other_backends_at_the_same_store_everything_is_looked_up() -> None
 
 
 def test_the_memory_never_forgets_what_it_was_told() -> None:
-    remembered = Memory(lambda: 0, 50_000)
+    now = 10**18
+    remembered = Memory(lambda: now, 50_000)
     keys = [("", f"{number:032x}", f"{number:016x}") for number in range(50_000)]
 
     remembered.add(keys)
 
-    late = 10**18
+    late = now + int(duplicates.SLACK_S * SECOND)
     assert all(remembered.may_have(key, late) for key in keys)
     strangers = [("", f"{number:032x}", f"{number:016x}") for number in range(10**9, 10**9 + 10_000)]
     assert sum(remembered.may_have(key, late) for key in strangers) < 100

@@ -22,15 +22,15 @@ from tokentrail.backend.store.records import Part, PartKey
 GENERATION_SPANS: Final = 8_000_000
 """Spans that one of the two generations of the memory takes: five minutes of 25,000 a second, days of a usual load."""
 SLACK_S: Final = 120.0
-"""How far the clocks of senders may be ahead of ours. A span that ended before the memory began, or this long after,
-may have been stored by the process before."""
+"""How far the clocks of senders are ahead of ours. A span that ended before the memory began, or this long after, may
+have been stored by the process before; and so may one of a clock that is farther ahead."""
 
 _BITS: Final = 27
 """A generation is 2**27 bits, 16 MiB: about 1 in 400 spans is looked up in vain when it is full."""
 _MASK: Final = 2**_BITS - 1
 _STEP: Final = 32
 """The bits of a hash from here tell how far the four places of a key are from one another."""
-_FAR_AHEAD_NS: Final = 86_400 * 10**9
+_FAR_AHEAD_NS: Final = 3_600 * 10**9
 
 
 _Item = TypeVar("_Item", Span, Row)
@@ -76,12 +76,14 @@ class Memory:
         """Places in `keys` of the spans that may have been stored before."""
         young, old, has_old = self._young, self._old, self._has_old
         found = [place for place, key in enumerate(keys) if _has(young, key) or (has_old and _has(old, key))]
-        from_ns = self._complete_from_ns + int(SLACK_S * 1e9)
-        if min(end_ns, default=from_ns) >= from_ns or min(start_ns, default=0) > self._newest_ns:
+        if self._newest_ns < math.inf:
+            if min(start_ns, default=math.inf) > self._newest_ns:
+                return found
+            return sorted({*found, *(place for place, start in enumerate(start_ns) if start <= self._newest_ns)})
+        from_ns, ahead_ns = (at_ns + int(SLACK_S * 1e9) for at_ns in (self._complete_from_ns, self._now_ns()))
+        if min(end_ns, default=from_ns) >= from_ns and max(end_ns, default=0) <= ahead_ns:
             return found
-        ends = zip(start_ns, end_ns, strict=True)
-        early = (place for place, (start, end) in enumerate(ends) if end < from_ns and start <= self._newest_ns)
-        return sorted({*found, *early})
+        return sorted({*found, *(place for place, end in enumerate(end_ns) if end < from_ns or end > ahead_ns)})
 
     def distrust(self, until_ns: int) -> None:
         """Spans that ended until then may have been stored before this memory began, whatever the clock says."""

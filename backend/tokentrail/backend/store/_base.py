@@ -1,12 +1,16 @@
 """What a store can do. Embedded or served, the same SQL and the same rows."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from tokentrail.backend.correction import Correction
 from tokentrail.backend.row import Row
 from tokentrail.backend.span import Span
 from tokentrail.backend.store.records import Part, PartKey
+
+EVENT_SLACK_NS: Final = 60 * 10**9
+"""How far the time of an event may be from the time of the call that it tells."""
+_MAX_INT64: Final = 2**63 - 1
 
 Key = tuple[str, str, str]
 """Project, trace id and span id: in another project the same ids are another span, so that no sender can have those of
@@ -32,6 +36,13 @@ class Identified(Protocol):
 def key_of(item: Identified) -> Key:
     """What a span or a row is told from others by."""
     return item.project, item.trace_id, item.span_id
+
+
+def row_times(rows: Sequence[Row]) -> tuple[int, int]:
+    """From when until when what is stored of the calls in `rows` can be: an event tells a call when it has ended."""
+    first = min(row.time_ns for row in rows) - EVENT_SLACK_NS
+    last = max(row.time_ns + row.duration_ns for row in rows) + EVENT_SLACK_NS
+    return max(first, 0), min(last, _MAX_INT64)
 
 
 class Store(Protocol):

@@ -23,7 +23,7 @@ from tokentrail.backend.span import Span
 from tokentrail.backend.store import corrections as corrected
 from tokentrail.backend.store import retention as kept
 from tokentrail.backend.store import rollups, values
-from tokentrail.backend.store._base import Key
+from tokentrail.backend.store._base import Key, row_times
 from tokentrail.backend.store.codes import store_error
 from tokentrail.backend.store.errors import StoreError, StoreUnavailable
 from tokentrail.backend.store.migrate import load, migrate
@@ -168,7 +168,7 @@ class ChdbStore:
 
     def find_rows(self, rows: Sequence[Row]) -> set[Key]:
         """See `_base.Store.find_rows`."""
-        times = [row.time_ns for row in rows]
+        times = row_times(rows)
         return self._find("llm_requests", encode_keys(rows), min(times), max(times))
 
     def insert_parts(self, parts: Sequence[Part]) -> None:

@@ -26,7 +26,7 @@ from tokentrail.backend.span import Span
 from tokentrail.backend.store import corrections as corrected
 from tokentrail.backend.store import retention as kept
 from tokentrail.backend.store import rollups
-from tokentrail.backend.store._base import Key
+from tokentrail.backend.store._base import Key, row_times
 from tokentrail.backend.store.cluster import distribute
 from tokentrail.backend.store.corrections_lock import exclusively
 from tokentrail.backend.store.errors import StoreError, StoreUnavailable
@@ -171,7 +171,7 @@ class ServerStore:
 
     def find_rows(self, rows: Sequence[Row]) -> set[Key]:
         """See `_base.Store.find_rows`."""
-        return self._find_keys("llm_requests", encode_keys(rows), [row.time_ns for row in rows])
+        return self._find_keys("llm_requests", encode_keys(rows), row_times(rows))
 
     def insert_parts(self, parts: Sequence[Part]) -> None:
         """See `_base.Store.insert_parts`. On a cluster all rows of a request go to one shard."""
