@@ -239,6 +239,8 @@ class _Backend:
         self._ready = False
         self._http.should_exit = True
         self._intake.close()
+        if self._sql is not None:
+            self._sql.stop()
         receivers = [self._grpc.stop(self._config.shutdown_s)]
         results = await asyncio.gather(*receivers, *([self._serving] if self._serving else []), return_exceptions=True)
         for error in results:

@@ -169,6 +169,8 @@ class SqlOutcome(StrEnum):
     """It cannot be understood, or names what does not exist."""
     LIMITED = "limited"
     """It took too much time, memory or space, or found too many others running."""
+    CANCELLED = "cancelled"
+    """Its client left, or the backend stopped."""
     FAILED = "failed"
 
 

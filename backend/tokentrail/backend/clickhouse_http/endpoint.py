@@ -56,8 +56,13 @@ class SqlEndpoint:
         query_string: bytes,
         headers: list[tuple[bytes, bytes]],
         body: Callable[[], Awaitable[bytes]],
+        gone: Callable[[], Awaitable[None]],
     ) -> Response:
-        """The answer to a request. `body` reads its body, and is called for callers with a key only."""
+        """The answer to a request.
+
+        `body` reads its body, and is called for callers with a key only; `gone`, called after it, ends when the client
+        has left.
+        """
         if path == f"{PATH}/ping":
             return _OK
         try:
@@ -75,4 +80,5 @@ class SqlEndpoint:
         if method != "POST" and not arguments.query:
             return _OK
         accepted = b",".join(value for name, value in headers if name == b"accept-encoding").decode("latin-1")
-        return await self._service.answer(arguments, await body() if method == "POST" else b"", caller, accepted)
+        question = await body() if method == "POST" else b""
+        return await self._service.answer(arguments, question, caller, accepted, gone)

@@ -26,7 +26,7 @@ from tokentrail.backend.clickhouse_http.lexemes import Cut, cut_end
 from tokentrail.backend.clickhouse_http.limits import SqlLimits
 from tokentrail.backend.clickhouse_http.parameters import Question
 from tokentrail.backend.store import values
-from tokentrail.backend.store.chdb_sql import ChdbSql, RawError, RawReader
+from tokentrail.backend.store.chdb_sql import Cancellation, ChdbSql, RawError, RawReader
 
 _LOOKING: Final = {"max_execution_time": "5", "max_memory_usage": "200000000", "max_threads": "1"}
 """For reading a statement, which runs nothing of it."""
@@ -60,12 +60,14 @@ class Statements:
         self._lock = threading.Lock()
         self._catalog: Catalog | None = None
 
-    def run(self, question: Question, scope: Scope) -> Result:
+    def run(self, question: Question, scope: Scope, cancellation: Cancellation | None = None) -> Result:
         """The result of `question` for who asks. Raises `SqlError` and `StoreError`."""
+        cancellation = cancellation or Cancellation()
+        looking = {**_LOOKING, "max_query_size": str(4 * self._limits.max_length_bytes)}
         try:
-            with self._sql.reader({**_LOOKING, "max_query_size": str(4 * self._limits.max_length_bytes)}) as reader:
+            with self._sql.reader(looking, cancellation) as reader:
                 looked = self._look(reader, question, scope)
-            with self._sql.reader(looked.settings) as reader:
+            with self._sql.reader(looked.settings, cancellation) as reader:
                 return self._run(reader, question, looked)
         except RawError as error:
             raised = QueryError(error.code, str(error), error.name)

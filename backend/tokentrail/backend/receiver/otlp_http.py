@@ -219,8 +219,12 @@ class HttpApp:
         def body() -> Awaitable[bytes]:
             return self._body(headers, receive, self._sql.max_body_bytes)
 
+        async def gone() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+
         try:
-            answer = await self._sql.reply(scope["method"], path, scope["query_string"], scope["headers"], body)
+            answer = await self._sql.reply(scope["method"], path, scope["query_string"], scope["headers"], body, gone)
         except (Disconnected, asyncio.CancelledError):
             raise
         except Exception as error:  # noqa: BLE001  # of the body: too large, too slow, not what it says

@@ -6,6 +6,7 @@ this machine: statements come here through the gate of `clickhouse_http` only.
 """
 
 import re
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, Protocol
@@ -16,6 +17,8 @@ _ERROR: Final = re.compile(r"Code: (\d+)\. DB::Exception: ")
 _NAME: Final = re.compile(r"\s*\(([A-Z][A-Z0-9_]+)\)\s*\Z")
 _VERSION: Final = re.compile(r"\s*\(version [^()]*\)\.?")
 _UNKNOWN: Final = 1002
+_CANCELLED: Final = 394
+_KILL: Final = "KILL QUERY WHERE Settings['log_comment'] = {name:String} ASYNC"
 
 
 class Answer(Protocol):
@@ -43,14 +46,25 @@ class RawError(Exception):
         self.code, self.name = code, name
 
 
+class Cancellation:
+    """By what the statements of one request can be ended from another thread: `ChdbSql.cancel`."""
+
+    def __init__(self) -> None:
+        self.name = uuid.uuid4().hex
+        """What the engine knows them by: their `log_comment`."""
+        self.is_asked = False
+
+
 class RawReader:
     """One connection, for one thread, until the first error."""
 
-    def __init__(self, connection: Connection):
-        self._connection = connection
+    def __init__(self, connection: Connection, cancellation: Cancellation):
+        self._connection, self._cancellation = connection, cancellation
 
     def ask(self, sql: str, format_name: str, parameters: Mapping[str, str] | None = None) -> bytes:
         """The answer to `sql` in a format of the engine; `parameters` are escaped as in TSV. Raises `RawError`."""
+        if self._cancellation.is_asked:
+            raise RawError(_CANCELLED, "QUERY_WAS_CANCELLED", "Query was cancelled")
         try:
             return self._connection.query(sql, format_name, params=dict(parameters or {})).bytes()
         except RuntimeError as error:
@@ -64,17 +78,31 @@ class ChdbSql:
         self._store = store
 
     @contextmanager
-    def reader(self, settings: Mapping[str, str]) -> Iterator[RawReader]:
+    def reader(self, settings: Mapping[str, str], cancellation: Cancellation) -> Iterator[RawReader]:
         """A connection with `settings`, literals by name, that are as they are from then on.
 
         Raises `RawError` for a setting that the engine refuses, and `StoreError` where there is no connection.
         """
         connection = self._store.connect()
         try:
-            reader = RawReader(connection)
-            assigned = ", ".join(f"{name} = {value}" for name, value in {**settings, "readonly": "1"}.items())
+            reader = RawReader(connection, cancellation)
+            own = {"log_comment": f"'{cancellation.name}'", "readonly": "1"}
+            assigned = ", ".join(f"{name} = {value}" for name, value in {**settings, **own}.items())
             reader.ask(f"SET {assigned}", "Null")
             yield reader
+        finally:
+            connection.close()
+
+    def cancel(self, cancellation: Cancellation) -> None:
+        """Let no further statement of `cancellation` begin, and have the one that runs end.
+
+        The engine does not know one that is about to begin, and one that runs ends between two blocks of rows: call
+        again until it has ended. Raises `RawError`, and `StoreError` where there is no connection.
+        """
+        cancellation.is_asked = True
+        connection = self._store.connect()
+        try:
+            RawReader(connection, Cancellation()).ask(_KILL, "Null", {"name": cancellation.name})
         finally:
             connection.close()
 
