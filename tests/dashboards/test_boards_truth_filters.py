@@ -24,6 +24,10 @@ FILTERS: Final[dict[str, tuple[Choice, Callable[[Call], bool]]]] = {
     "operation": ({"operation": ["chat", "embeddings"]}, lambda call: True),
     "project": ({"project": truth.PROJECT}, lambda call: truth.project_of(call) == truth.PROJECT),
     "no project": ({"project": "default"}, lambda call: truth.project_of(call) == ""),
+    "several, one with an awkward name": (
+        {"env": [truth.AWKWARD_CHOICE, "staging"]},
+        lambda call: call.environment in (truth.AWKWARD_CHOICE, "staging"),
+    ),
     "several": (
         {"env": ["staging", "production"], "model": "gpt-4o-mini", "project": ["default", "other"]},
         lambda call: call.model == "gpt-4o-mini" and not truth.project_of(call),
@@ -142,11 +146,55 @@ def test_odd_texts_find_nothing(seeded: Seeded, box: str, text: str) -> None:
     assert seeded.rows("requests", "Calls", choice=chosen) == []
 
 
-@pytest.mark.parametrize("text", ["it's", '"', "a), (b, c", "100 %41"])
+LISTS: Final = ("env", "service", "provider", "model", "operation", "project", "prompt")
+"""Variables that take several values."""
+ODD_CHOICES: Final = [text for text in ODD if "$__" not in text]
+"""Grafana leaves `$` as it is, and its plugin takes `$__fromTime` for its own wherever it stands."""
+
+
+@pytest.mark.parametrize("text", ODD_CHOICES)
 def test_odd_choices_find_nothing(seeded: Seeded, text: str) -> None:
-    for name in ("env", "service", "provider", "model", "operation", "project", "prompt"):
+    for name in LISTS:
         chosen: Choice = {name: [text, "another"]}
         assert seeded.row("requests", "Requests", choice=chosen)["requests"] == 0, name
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_an_odd_choice_leaves_the_others_as_they_are(seeded: Seeded, name: str) -> None:
+    known = CHOICES["one of each"][name]
+    assert isinstance(known, str)
+
+    alone = seeded.row("requests", "Requests", choice={name: known})
+    among = seeded.row("requests", "Requests", choice={name: [*ODD_CHOICES[:4], known, *ODD_CHOICES[4:]]})
+
+    assert among == alone
+    assert alone["requests"] > 0
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_odd_choices_fail_no_panel(seeded: Seeded, page: str) -> None:
+    for title, sql in statements(page):
+        try:
+            seeded.ask(sql, choice=dict.fromkeys(LISTS, ODD_CHOICES))
+        except Exception as error:
+            raise AssertionError(f"{title} in {page}: {error}") from error
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "of"),
+    [
+        ("env", "staging", lambda call: call.environment),
+        ("service", "assistant", lambda call: call.service),
+        ("prompt", "chat-prompt", lambda call: call.prompt),
+    ],
+)
+def test_an_awkward_name_can_be_chosen(seeded: Seeded, name: str, known: str, of: Callable[[Call], str]) -> None:
+    for names in ([truth.AWKWARD_CHOICE], [truth.AWKWARD_CHOICE, known], [known, truth.AWKWARD_CHOICE]):
+        wanted = [call for call in seeded.told() if of(call) in names]
+
+        said = seeded.row("requests", "Requests", choice={name: names})
+
+        assert said["requests"] == len(wanted) > 0
 
 
 # Times without calls -----------------------------------------------------------------------------------------------

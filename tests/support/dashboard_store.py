@@ -43,6 +43,8 @@ PROJECT: Final = "research"
 """Where every fourth trace is; the others are in no project, which is shown as `default`."""
 AWKWARD: Final = "CORP\\o'hara, (1)%41 $__fromTime"
 """A user with a name that has what SQL, URLs and Grafana could take for theirs."""
+AWKWARD_CHOICE: Final = "CORP\\o'hara, (1)%41&env=b {c}\\"
+"""The same for an environment, a service, a prompt: what is chosen from a list, and may be one of several."""
 _AT_ONCE: Final = 500
 _LONG_NS: Final = 25 * 60 * 10**9
 """What calls on the border took: they began before others that ended before them."""
@@ -170,6 +172,8 @@ def _borderers(plain: Seed) -> Iterator[Call]:
         start_ns = at_ms * 10**6 + further_ns - _LONG_NS
         user = AWKWARD if number == 1 else f"borderer-{number}"
         call = replace(like, start_ns=start_ns, duration_ns=_LONG_NS, user=user, session=f"border-{number}")
+        if number == 1:
+            call = replace(call, environment=AWKWARD_CHOICE, service=AWKWARD_CHOICE, prompt=AWKWARD_CHOICE)
         yield replace(call, trace=trace[:16], span=trace[16:24], parent=trace[24:])
 
 

@@ -1,7 +1,8 @@
 """What Grafana and its ClickHouse plugin do to a query before they send it: variables and macros put in.
 
 Written from the plugin's documentation and the behaviour of version 4.20 (macros) and of Grafana's variables
-(`singlequote`, `percentencode`, `queryparam`, several values, All), not from the dashboards.
+(`percentencode`, `queryparam` as `toUrlParams` of @grafana/data 11.6.0 writes it, several values, All), not from the
+dashboards.
 """
 
 import re
@@ -99,11 +100,9 @@ def _variables(text: str, choice: Choice) -> str:
         if name.startswith("__"):
             return match[0]
         if form == "queryparam":
-            return "&".join(f"var-{name}={quote(each, safe='')}" for each in choice.get(name) or ["$__all"])
+            return "&".join(f"var-{name}={quote(each, safe='@:$,;')}" for each in choice.get(name) or ["$__all"])
         chosen = choice.get(name)
         assert chosen, f"${name} stands outside of $__conditionalAll, and is All: {text[:200]}"
-        if form == "singlequote":
-            return ",".join("'" + each.replace("'", "\\'") + "'" for each in chosen)
         if form == "percentencode":
             assert len(chosen) == 1, f"${{{name}}} has several values, which Grafana puts into braces"
             return quote(chosen[0], safe="")
@@ -139,6 +138,6 @@ def _macros(text: str, window: Window) -> str:
             text = text[: found.start()] + template.format(inner) + text[closing + 1 :]
     for name, value in plain.items():
         text = re.sub(rf"\$__{name}\b", value, text)
-    left = re.search(r"\$__?\w+", text)
+    left = re.search(r"\$(?!__all\b)__?\w+", text)  # the value of All is no macro, and the plugin leaves it
     assert left is None, f"unknown macro or variable {left and left[0]}"
     return text

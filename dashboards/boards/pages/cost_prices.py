@@ -1,9 +1,10 @@
 """Panels of the cost page: where prices are from, what was assumed, which calls have none, what was corrected."""
 
 from boards import link
-from boards.calls import calls
+from boards.calls import calls, chosen
 from boards.panel import COUNT, SHARE, TIME, USD, YELLOW, Column, table
 from boards.query import Sql
+from tokentrail.backend.query.filter import PROJECT
 
 SOURCES = table(
     "Where the prices are from",
@@ -74,14 +75,14 @@ CORRECTIONS = table(
     "What `tokentrail cost reprice` changed in this time, run by run, for the chosen projects. The calls may be older;"
     " sums elsewhere have the new costs. The other filters do not hold here.",
     Sql(
-        """
+        f"""
 SELECT max(CorrectedAt) AS corrected, count() AS changed, min(Timestamp) AS first_call, max(Timestamp) AS last_call,
     toFloat64(sum(ifNull(OldCostUsd, 0))) AS old_usd, toFloat64(sum(ifNull(NewCostUsd, 0))) AS new_usd,
     new_usd - old_usd AS difference, toString(toUnixTimestamp64Milli(first_call)) AS first,
     toString(toUnixTimestamp64Milli(last_call) + 3600000) AS last
 FROM cost_corrections
 WHERE $__timeFilter_ms(CorrectedAt)
-    AND $__conditionalAll(if(Project = '', 'default', Project) IN (${project:singlequote}), $project)
+    AND {chosen(PROJECT, "project")}
 GROUP BY Run ORDER BY corrected DESC LIMIT 50
 """.strip()
     ),

@@ -8,9 +8,10 @@ from typing import Final
 
 from boards import link
 from boards.board import Placed
-from boards.calls import recent
+from boards.calls import chosen, recent
 from boards.panel import COUNT, NONE, TIME, Column, lines, stat, table
 from boards.query import Shape, Sql
+from tokentrail.backend.query.filter import PROJECT
 
 _SPAN: Final = "if(SpanId = '', '', concat(TraceId, SpanId))"
 _SCORED: Final = f"""scores AS (
@@ -24,7 +25,7 @@ _SCORED: Final = f"""scores AS (
         if(isFinite(Number), Number, NULL) AS Score
     FROM otel_logs
     WHERE EventName = 'gen_ai.evaluation.result' AND $__timeFilter_ms(Timestamp)
-        AND $__conditionalAll(if(Project = '', 'default', Project) IN (${{project:singlequote}}), $project)
+        AND {chosen(PROJECT, "project")}
 ), keys AS (
     SELECT Id, arrayJoin(arrayFilter(key -> key != '', [{_SPAN}, AboutResponse])) AS Key FROM scores
 ), told AS (
