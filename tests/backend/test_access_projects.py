@@ -16,6 +16,7 @@ import pytest
 
 from support import otlp
 from support.calls import NOON_NS, call
+from support.stores import fresh
 from tokentrail.backend.access.caller import ANYONE, Caller, Role
 from tokentrail.backend.ingest.journal import Journal
 from tokentrail.backend.ingest.pipeline import Limits, Pipeline
@@ -93,8 +94,7 @@ class Watched:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[ChdbStore]:
-    store = ChdbStore(tmp_path / "store")
-    store.migrate()
+    store = fresh(tmp_path / "store")
     for project in PROJECTS:
         store.insert([], rows_of(project))
     yield store

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from support.calls import NOON_NS, call
+from support.stores import fresh
 from tokentrail.backend.access.caller import ANYONE, Caller, Role
 from tokentrail.backend.alerts.definition import Definition
 from tokentrail.backend.alerts.evaluate import Evaluation, evaluate
@@ -60,8 +61,7 @@ def default(name: str) -> Definition:
 
 @pytest.fixture
 def alerts(tmp_path: Path) -> Iterator[Alerts]:
-    store = ChdbStore(tmp_path / "data")
-    store.migrate()
+    store = fresh(tmp_path / "data")
     yield Alerts(store)
     store.close()
 

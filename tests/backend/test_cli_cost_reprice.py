@@ -11,6 +11,7 @@ import pytest
 
 from support.backend_process import BackendProcess
 from support.calls import NOON_NS, call
+from support.stores import fresh
 from tokentrail.backend.__main__ import main
 from tokentrail.backend.cli import cost_reprice
 from tokentrail.backend.query import api, reprice
@@ -61,8 +62,7 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterat
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    store = ChdbStore(tmp_path / "store")
-    store.migrate()
+    store = fresh(tmp_path / "store")
     store.insert([], ROWS)
     store.close()
     return tmp_path / "store"

@@ -13,6 +13,7 @@ from support import otlp
 from support.backend_process import samples
 from support.memory_store import MemoryStore
 from support.spans import a_span
+from support.stores import fresh
 from tokentrail.backend.ingest import committer, duplicates
 from tokentrail.backend.ingest.duplicates import Duplicates, Memory
 from tokentrail.backend.ingest.journal import Journal
@@ -72,8 +73,7 @@ class Backend:
 
 @pytest.fixture
 def chdb(tmp_path: Path) -> Iterator[ChdbStore]:
-    store = ChdbStore(tmp_path / "data")
-    store.migrate()
+    store = fresh(tmp_path / "data")
     yield store
     store.close()
 

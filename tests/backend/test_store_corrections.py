@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from support.calls import NOON_NS, call
-from support.stores import CORRECTING, AnyStore, opened
+from support.stores import CORRECTING, AnyStore, fresh, opened
 from tokentrail.backend.correction import COST_FIELDS, Correction
 from tokentrail.backend.row import Row
 from tokentrail.backend.store import StoreError, StoreUnavailable, corrections
@@ -316,6 +316,7 @@ STATEMENTS = 9
 
 
 def child(path: Path, dies_at: int, when: str) -> subprocess.Popen[str]:
+    fresh(path).close()
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
     command = [sys.executable, "-c", textwrap.dedent(CHILD), str(path), str(dies_at), when]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)

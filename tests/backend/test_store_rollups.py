@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from support.calls import NOON_NS, call
+from support.stores import fresh
 from tokentrail.backend.correction import Correction
 from tokentrail.backend.row import Row
 from tokentrail.backend.store import corrections, rollups
@@ -32,8 +33,7 @@ READ = (
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[ChdbStore]:
-    store = ChdbStore(tmp_path / "store")
-    store.migrate()
+    store = fresh(tmp_path / "store")
     yield store
     store.close()
 

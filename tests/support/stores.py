@@ -4,11 +4,15 @@
 (`make test-clickhouse`): then these are what the suites run over, each in a database of its own.
 """
 
+import atexit
 import os
+import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -29,6 +33,8 @@ _REAL: Final = {
 KINDS: Final = tuple(_REAL) or ("embedded", "server", "cluster")
 CORRECTING: Final = tuple(kind for kind in KINDS if "cluster" not in kind)
 """Those that can change stored costs."""
+_ENGINE: Final = "engine"
+"""Where in its directory a front has its data."""
 
 
 AnyStore: TypeAlias = ChdbStore | ServerStore
@@ -59,8 +65,7 @@ class Opened:
 def opened(kind: str, directory: Path) -> Iterator[Opened]:
     """A store of `kind`, closed at the end."""
     if kind == "embedded":
-        store = ChdbStore(directory / "a b+c é")
-        store.migrate()
+        store = fresh(directory / "a b+c é")
         try:
             yield Opened(kind, store)
         finally:
@@ -69,16 +74,48 @@ def opened(kind: str, directory: Path) -> Iterator[Opened]:
         with _database(address_of(_REAL[kind])) as address, server_store(address) as opened_store:
             yield Opened(kind, opened_store)
     else:
-        with front(directory) as running:
-            options = f"?cluster={CLUSTER}" if kind == "cluster" else ""
-            with server_store(address_of(running.url(options=options))) as opened_store:
-                yield Opened(kind, opened_store, running)
+        _copy_migrated(kind, directory / _ENGINE)
+        with front(directory) as running, server_store(_address(running, kind)) as opened_store:
+            yield Opened(kind, opened_store, running)
+
+
+def fresh(path: Path) -> ChdbStore:
+    """An embedded store at `path`, migrated and empty: the copy of one, as it takes long to make all tables."""
+    _copy_migrated("embedded", path)
+    store = ChdbStore(path)
+    store.migrate()
+    return store
+
+
+def _copy_migrated(kind: str, path: Path) -> None:
+    # Names of tables are links to where they are.
+    shutil.copytree(_migrated(kind), path, symlinks=True)
+
+
+@cache
+def _migrated(kind: str) -> Path:
+    """What a store of `kind` looks like when it has been migrated, closed; until the process ends."""
+    directory = Path(tempfile.mkdtemp(prefix="tokentrail-migrated-"))
+    atexit.register(shutil.rmtree, directory)
+    if kind != "embedded":
+        with front(directory) as running, server_store(_address(running, kind)):
+            return directory / _ENGINE
+    store = ChdbStore(directory / "store")
+    try:
+        store.migrate()
+    finally:
+        store.close()
+    return directory / "store"
+
+
+def _address(running: Front, kind: str) -> ServerAddress:
+    return address_of(running.url(options=f"?cluster={CLUSTER}" if kind == "cluster" else ""))
 
 
 @contextmanager
 def front(directory: Path) -> Iterator[Front]:
     """A running server in `directory`."""
-    running = Front(directory / "engine")
+    running = Front(directory / _ENGINE)
     running.start()
     try:
         yield running
