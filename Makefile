@@ -30,6 +30,8 @@ types: $(VENV)/.dev
 contracts: $(VENV)/.dev
 	$(BIN)/lint-imports
 
+# Processes of tests keep what they compiled for the next one, whatever the environment says.
+unit: export PYTHONDONTWRITEBYTECODE =
 unit: $(VENV)/.dev
 	$(BIN)/pytest -m "not slow" --numprocesses 2 --dist loadfile
 
