@@ -5,9 +5,11 @@ A test is a coroutine; a synchronous client is called in it as it is, blocking t
 
 import asyncio
 import inspect
+import ssl
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import httpx
@@ -34,6 +36,7 @@ class Shell:
 
     def make(self, **settings: Any) -> Any:
         """A client, to be closed with `close`."""
+        settings = {"verify": _trust(), **settings}
         if self.sdk == "openai":
             from openai import DefaultAioHttpClient
 
@@ -86,6 +89,12 @@ class Shell:
             seen += await anext(iterator) if self.asynchronous else next(iterator)
         _KEPT.append(iterator)
         return seen
+
+
+@cache
+def _trust() -> ssl.SSLContext:
+    """What clients make for themselves, each from all of the system's certificates."""
+    return ssl.create_default_context()
 
 
 _KEPT: list[Any] = []
