@@ -47,7 +47,9 @@ _clients: dict[int, openai.OpenAI] = {}
 
 def _worker_client() -> openai.OpenAI:
     # One for each process: a connection that was open before the fork would be everybody's.
-    return _clients.setdefault(os.getpid(), _client())
+    if os.getpid() not in _clients:
+        _clients[os.getpid()] = _client()
+    return _clients[os.getpid()]
 
 
 if os.environ.get("INSTRUMENT"):

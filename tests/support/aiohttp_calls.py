@@ -49,8 +49,9 @@ async def _exactly(response: Any) -> bytes:
 async def _nowait(response: Any) -> bytes:
     read = b""
     while not response.content.at_eof():
-        await asyncio.sleep(0.005)
-        read += response.content.read_nowait(5)
+        piece = response.content.read_nowait(5)
+        await asyncio.sleep(0 if piece else 0.005)
+        read += piece
     return read
 
 
