@@ -22,6 +22,8 @@ from tokentrail.backend.store.records import split
 from tokentrail.backend.store.rows import column_name
 
 DAY_NS = 86_400 * 10**9
+DAYS_TOO_MANY = 101
+"""One more than ClickHouse's default of `max_partitions_per_insert_block`."""
 READERS = 8
 """As many as the store that has the most."""
 
@@ -225,12 +227,12 @@ def test_numbers_out_of_range_fail_nothing(store: AnyStore) -> None:
 
 
 def test_one_insert_may_hold_spans_of_more_days_than_clickhouse_likes(store: AnyStore) -> None:
-    days = [NOON_NS - day * DAY_NS for day in range(150)]
+    days = [NOON_NS - day * DAY_NS for day in range(DAYS_TOO_MANY)]
 
     store.insert([span(start_ns=day) for day in days], [call(time_ns=day) for day in days])
 
-    assert store.query("SELECT count() AS n FROM otel_traces") == [{"n": 150}]
-    assert store.query("SELECT count() AS n FROM llm_requests") == [{"n": 150}]
+    assert store.query("SELECT count() AS n FROM otel_traces") == [{"n": DAYS_TOO_MANY}]
+    assert store.query("SELECT count() AS n FROM llm_requests") == [{"n": DAYS_TOO_MANY}]
 
 
 def test_an_empty_insert_changes_nothing(store: AnyStore) -> None:
