@@ -7,10 +7,11 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
+import chdb
 import pytest
 
 from support.calls import NOON_NS, call, span
@@ -36,9 +37,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
 @pytest.fixture
 def server(shared: Front) -> Iterator[Front]:
     """A running server whose tables are there and empty."""
-    with server_store(address_of(shared.url())) as store:
+    with closing(chdb.connect(str(shared.path))) as engine:
         for table in ("otel_traces", "llm_requests", "llm_contents", "metric_snapshots"):
-            store._corrector.run("could not empty a table", f"TRUNCATE TABLE {table}")
+            engine.query(f"TRUNCATE TABLE {table}")
     shared.queries.clear()
     yield shared
     shared.hooks.clear()
