@@ -33,7 +33,7 @@ contracts: $(VENV)/.dev
 # Processes of tests keep what they compiled for the next one, whatever the environment says.
 unit: export PYTHONDONTWRITEBYTECODE =
 unit: $(VENV)/.dev
-	$(BIN)/pytest -m "not slow" --numprocesses 2 --dist loadfile
+	$(BIN)/pytest -m "not slow" --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 slow: $(VENV)/.dev  ## fault and soak suites, tens of minutes (TOKENTRAIL_TEST_KILLS=100)
 	$(BIN)/pytest -m slow
