@@ -4,13 +4,14 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from support import otlp
-from support.backend_process import BackendProcess
-from support.fault_load import Load, assert_all_there_once, balance, calls, footprint, settled
+from support import otlp, otlp_records
+from support.backend_process import BackendProcess, http_request
+from support.fault_load import PROTOBUF, Load, assert_all_there_once, balance, calls, footprint, settled
 from support.faulty_backend import FAULTS_FILE, PROGRAM, set_faults
 
 OFF = {"TOKENTRAIL_JOURNAL": "off"}
@@ -48,6 +49,38 @@ def test_with_a_journal_nobody_notices_that_the_store_is_away_and_all_is_stored_
         assert backend.metric("tokentrail_requests_total") == calls(backend)
     assert set(load.answers) == {"200", "OK"}
     assert told.returned == 0
+
+
+@pytest.mark.parametrize("settings", [{}, OFF], ids=["journal", "no journal"])
+def test_spans_beside_log_records_that_cannot_be_stored_are_counted_once(
+    faults: Path, settings: dict[str, str]
+) -> None:
+    set_faults(faults, insert_parts="unavailable", insert_s=0.5)
+    logs = otlp_records.logs_request([otlp_records.log_record()]).SerializeToString()
+    with backend_with(faults, settings) as backend:
+
+        def send_log() -> int:
+            return http_request(f"{backend.http}/v1/logs", logs, PROTOBUF).status
+
+        with ThreadPoolExecutor(20) as senders:
+            spans = [senders.submit(backend.post_traces, otlp.body()) for _ in range(10)]
+            records = senders.submit(send_log)
+            spans += [senders.submit(backend.post_traces, otlp.body()) for _ in range(9)]
+            assert [each.result().status for each in spans] == [200] * 19
+            assert records.result() == (503 if settings else 200)
+        backend.wait_for_metric("tokentrail_store_write_errors_total", 1)
+        set_faults(faults)
+        assert send_log() == 200
+
+        backend.wait_for_metric("tokentrail_log_records_stored_total", 1)
+        told = settled(backend)
+        counted = {
+            stage: backend.metric(f"tokentrail_log_records_{stage}_total")
+            for stage in ("received", "stored", "repeated", "returned")
+        }
+
+    assert (told.received, told.stored, told.repeated, told.returned) == (19, 19, 0, 0)
+    assert counted == {"received": 2, "stored": 1, "repeated": 0 if settings else 1, "returned": 1 if settings else 0}
 
 
 @pytest.mark.slow

@@ -85,7 +85,10 @@ class Committer:
     def _run(self) -> None:
         linger_s = LINGER_S if self._refused else 0.0
         while group := self._queue.take_all(linger_s, ENOUGH_SPANS):
-            self._commit(group)
+            # Apart: of a group that is tried again nothing may be counted already.
+            for of_one_kind in (_with_spans(group), _with_parts(group)):
+                if of_one_kind:
+                    self._commit(of_one_kind)
             self._queue.done(len(group))
             self._snapshots.save_when_due()
         self._snapshots.save()
@@ -213,6 +216,14 @@ class Committer:
             return False
         self._refused.keep(pending.record, error)
         return True
+
+
+def _with_spans(group: Sequence[Pending]) -> list[Pending]:
+    return [pending for pending in group if not pending.parts]
+
+
+def _with_parts(group: Sequence[Pending]) -> list[Pending]:
+    return [pending for pending in group if pending.parts]
 
 
 def _is_logs(part: Part) -> bool:
