@@ -162,8 +162,12 @@ class Pipeline:
         self._queue.settle(SETTLE_S)
 
     def save_counters(self) -> None:
-        """Have the counters go on from here, and who has seen them, whatever happens to this process."""
-        self._snapshots.save(anyway=True)
+        """Have the counters go on from here, and who has seen them, whatever happens to this process.
+
+        A store that is away is not waited for.
+        """
+        if not self._queue.is_stalled:
+            self._snapshots.save(anyway=True)
 
     def close(self) -> None:
         """Take nothing more, commit what waits. Blocks until that is done. Idempotent."""
