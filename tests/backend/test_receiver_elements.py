@@ -134,6 +134,14 @@ def test_pieces_of_json_are_its_objects_and_arrays() -> None:
         require_few_json_elements(json.dumps(events).encode(), Signal.TRACES, MOST)
 
 
+def test_numbers_in_json_are_pieces_too() -> None:
+    point = {"bucketCounts": [1] * 4 * MOST}
+    histogram = {"resourceMetrics": [{"scopeMetrics": [{"metrics": [{"histogram": {"dataPoints": [point]}}]}]}]}
+
+    with pytest.raises(TooManyElementsError):
+        require_few_json_elements(json.dumps(histogram).encode(), Signal.METRICS, MOST)
+
+
 def test_brackets_in_texts_of_json_are_no_pieces() -> None:
     texts = {"resourceSpans": [{"text": '[{"a": "\\\\"}]' * MOST, "\\": '"{'}]}
 

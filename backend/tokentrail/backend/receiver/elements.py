@@ -76,15 +76,16 @@ def require_few_elements(body: bytes, signal: Signal, most: int = MAX_ELEMENTS) 
 
 
 def require_few_json_elements(body: bytes, signal: Signal, most: int = MAX_ELEMENTS) -> None:
-    """The same for a JSON body, whose pieces are its objects and arrays; it is not parsed."""
-    if len(body) // _LEAST_BYTES <= most or _brackets(body) <= most:
+    """The same for a JSON body, whose pieces are its objects and arrays, and what they hold; it is not parsed."""
+    if len(body) // _LEAST_BYTES <= most or _json_elements(body) <= most:
         return
-    if _brackets(_TEXTS.sub(b"", body)) > most:
+    if _json_elements(_TEXTS.sub(b"", body)) > most:
         raise TooManyElementsError(signal, 0, most)
 
 
-def _brackets(body: bytes) -> int:
-    return body.count(b"{") + body.count(b"[")
+def _json_elements(body: bytes) -> int:
+    """Objects and arrays; three numbers, or members of an object, are as large as one of them."""
+    return body.count(b"{") + body.count(b"[") + body.count(b",") // 3
 
 
 def _are_few(body: bytes, signal: Signal, most: int, worthwhile: int) -> bool | None:
