@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from support.spans import a_span
+from tokentrail.backend import dialects
 from tokentrail.backend.dialects import Dialect
 from tokentrail.backend.dialects.microsoft import Microsoft
 from tokentrail.backend.row import Row
@@ -93,3 +94,48 @@ def test_an_error_is_the_name_of_its_class() -> None:
 
 def test_the_thread_of_an_agent_is_its_session() -> None:
     assert microsoft({"gen_ai.thread.id": "t1"}).session_id == "t1"
+
+
+@pytest.mark.parametrize(
+    ("told", "operation", "reasons"),
+    [
+        ("chat.completions", "chat", ("stop", "tool_call")),
+        ("text.completions", "text_completion", ("stop", "tool_call")),
+    ],
+)
+def test_a_call_of_semantic_kernel_for_net_is_a_call(told: str, operation: str, reasons: tuple[str, ...]) -> None:
+    attributes: Attributes = {
+        "gen_ai.operation.name": told,
+        "gen_ai.system": "openai",
+        "gen_ai.request.model": "gpt-4o",
+        "gen_ai.response.finish_reason": "[Stop, ToolCalls]",
+        "gen_ai.response.prompt_tokens": 12,
+        "gen_ai.response.completion_tokens": 3,
+        "gen_ai.response.id": "chatcmpl-1",
+        "server.address": "https://shop.openai.azure.com/openai/deployments/gpt",
+        "server.port": 443,
+    }
+
+    row = dialects.read(a_span(attributes, scope_name="Microsoft.SemanticKernel.Diagnostics"))
+
+    assert row is not None
+    assert (row.kind, row.operation, row.provider) == ("llm", operation, "azure.ai.openai")
+    assert (row.input_tokens, row.output_tokens, row.finish_reasons) == (12, 3, reasons)
+    assert row.server_address == "shop.openai.azure.com"
+
+
+def test_counts_of_microsoft_extensions_ai_are_read_under_their_former_names() -> None:
+    attributes: Attributes = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.request.model": "gpt-4o-audio-preview",
+        "gen_ai.response.input_tokens": 12,
+        "gen_ai.response.output_tokens": 3,
+        "gen_ai.usage.input_audio_tokens": 10,
+        "gen_ai.usage.output_audio_tokens": 2,
+    }
+
+    row = dialects.read(a_span(attributes, scope_name="Experimental.Microsoft.Extensions.AI"))
+
+    assert row is not None
+    assert (row.input_tokens, row.output_tokens) == (12, 3)
+    assert (row.audio_input_tokens, row.audio_output_tokens) == (10, 2)

@@ -310,3 +310,30 @@ def test_definitions_of_tools_in_any_shape_become_the_conventions() -> None:
     for written in (openai, anthropic, conventions):
         row = row_of({"gen_ai.operation.name": "chat", "gen_ai.tool.definitions": json.dumps(written)})
         assert json.loads(row.tools) == conventions
+
+
+def test_a_span_of_portkeys_gateway_is_a_call() -> None:
+    # As its source has it (`otlp` of the gateway, read in November 2026): no operation, a URL for the address.
+    row = row_of(
+        {
+            "gen_ai.request.model": "claude-sonnet-4-5",
+            "gen_ai.response.model": "claude-sonnet-4-5",
+            "gen_ai.provider.name": "vertex-ai",
+            "server.address": "https://us-east5-aiplatform.googleapis.com/v1/projects/p",
+            "server.port": 443,
+            "gen_ai.response.finish_reasons": ("end_turn",),
+            "gen_ai.response.input_tokens": 12,
+            "gen_ai.response.output_tokens": 3,
+            "gen_ai.prompt.0.role": "user",
+            "gen_ai.prompt.0.content": "hi",
+            "gen_ai.output.messages": ({"role": "assistant", "content": "yo"},),
+        },
+        name="chat",
+        kind=2,
+    )
+
+    assert (row.kind, row.operation, row.provider) == ("llm", "chat", "gcp.vertex_ai")
+    assert (row.input_tokens, row.output_tokens, row.finish_reasons) == (12, 3, ("stop",))
+    assert row.server_address == "us-east5-aiplatform.googleapis.com"
+    assert json.loads(row.input_messages) == [_text("hi")]
+    assert json.loads(row.output_messages) == [_text("yo", "assistant")]

@@ -60,6 +60,14 @@ def test_langwatch_wraps_values_in_types_and_sometimes_twice() -> None:
         assert json.loads(found.input_messages) == [{"role": "user", "parts": [{"type": "text", "content": "hi"}]}]
 
 
+def test_langwatchs_sdk_for_node_has_metrics_in_a_type_and_in_words_of_its_own() -> None:
+    metrics = {"type": "json", "value": {"promptTokens": 12, "completionTokens": 3, "cost": 0.25}}
+
+    found = row(LangWatch(), {"langwatch.span.type": "llm", "langwatch.metrics": json.dumps(metrics)})
+
+    assert (found.input_tokens, found.output_tokens, found.cost_usd) == (12, 3, Decimal("0.25"))
+
+
 @pytest.mark.parametrize("started", [{}, {"started_at": START // 10**6}])
 def test_langwatchs_first_token_is_counted_from_the_start(started: dict[str, int]) -> None:
     timestamps = json.dumps({**started, "first_token_at": START // 10**6 + 500})

@@ -3,6 +3,7 @@
 from typing import Final, TypedDict
 
 from tokentrail.backend.dialects import coerce
+from tokentrail.backend.dialects.address import host_of
 from tokentrail.backend.span import Span, StatusCode
 from tokentrail.semconv import genai
 
@@ -40,7 +41,7 @@ def frame(span: Span, error_type: str = "", error_message: str = "") -> Frame:
         parent_span_id=span.parent_span_id,
         service=coerce.text(resource, genai.SERVICE_NAME),
         environment=coerce.text(resource, genai.DEPLOYMENT_ENVIRONMENT_NAME, genai.DEPLOYMENT_ENVIRONMENT_OLD),
-        server_address=coerce.text(span.attributes, genai.SERVER_ADDRESS),
+        server_address=host_of(span.attributes),
         duration_ns=span.duration_ns,
         status_code=status,
         error_type=failure,

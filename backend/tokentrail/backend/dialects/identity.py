@@ -4,6 +4,7 @@ from functools import lru_cache
 from typing import Final
 
 from tokentrail.backend.dialects import coerce, kinds
+from tokentrail.backend.dialects.address import host_and_port
 from tokentrail.backend.span import Span
 from tokentrail.semconv import genai, providers
 
@@ -57,8 +58,9 @@ def provider(span: Span, model: str, *names: str, host: str = "", port: int | No
     attributes that name the provider, in the order to ask; those of the conventions unless told otherwise. `host` and
     `port` are those that a dialect tells in its own words, for spans without the conventions' address.
     """
-    if address := coerce.text(span.attributes, genai.SERVER_ADDRESS):
-        host, port = address, coerce.whole(span.attributes, genai.SERVER_PORT)
+    told_host, told_port = host_and_port(span.attributes)
+    if told_host:
+        host, port = told_host, told_port
     names = names or _PROVIDER
     named = coerce.text(span.attributes, *names)
     if named.lower() in _NOT_PROVIDERS:  # an old name beside it may tell the provider

@@ -51,7 +51,7 @@ _SYNONYMS: Final = {
     **dict.fromkeys(
         (
             *("completion", "acompletion", "generate", "responses", "aresponses", "anthropic_messages"),
-            *("llm_call", "call_llm", "llm_request", "model_request"),
+            *("llm_call", "call_llm", "llm_request", "model_request", "chat.completions"),
         ),
         genai.Operation.CHAT,
     ),
@@ -64,7 +64,7 @@ _SYNONYMS: Final = {
         genai.Operation.GENERATE_CONTENT,
     ),
     **dict.fromkeys(("embedding", "aembedding"), genai.Operation.EMBEDDINGS),
-    "atext_completion": genai.Operation.TEXT_COMPLETION,
+    **dict.fromkeys(("atext_completion", "text.completions"), genai.Operation.TEXT_COMPLETION),
     "arerank": RERANK_OPERATION,
 }
 

@@ -8,7 +8,8 @@
     gen_ai.request.model                   `<vendor>/<model>` whatever the application asked for
     metadata, langwatch.{user,thread}.id   whose it is; `metadata` on the root span of a trace only
 
-Inputs include the cache, which nobody tells. Source: langwatch 1.4.0 (November 2026).
+The SDK for Node has values in types everywhere ({"type": "json", "value": ...}), and promptTokens, completionTokens.
+Inputs include the cache, which nobody tells. Source: langwatch 1.4.0, and the code of 0.16.1 for Node (November 2026).
 """
 
 from collections.abc import Mapping, Sequence
@@ -66,9 +67,9 @@ class LangWatch:
         """The span's row, of whatever kind; the content of model calls only."""
         attributes, kind = span.attributes, _kind(span.attributes)
         vendor, model = _model(attributes)
-        params, metrics = (coerce.fields(attributes, _PREFIX + name) for name in ("params", "metrics"))
+        params, metrics = (_fields(attributes, _PREFIX + name) for name in ("params", "metrics"))
         metadata = coerce.fields(attributes, "metadata")
-        first_token = _first_token_ns(coerce.fields(attributes, "langwatch.timestamps"), span.start_ns)
+        first_token = _first_token_ns(_fields(attributes, "langwatch.timestamps"), span.start_ns)
         billable = kind in kinds.BILLABLE
         asked = read_messages(_untyped(attributes.get("langwatch.input")), "user") if billable else []
         answered = read_messages(_untyped(attributes.get("langwatch.output")), "assistant") if billable else []
@@ -119,17 +120,23 @@ def _usage(attributes: Attributes, metrics: Mapping[str, object]) -> Usage:
     told = Usage(
         input_tokens=_first(
             coerce.count(attributes, genai.USAGE_INPUT_TOKENS, genai.USAGE_PROMPT_TOKENS_OLD),
-            count(metrics, "prompt_tokens"),
+            count(metrics, "prompt_tokens", "promptTokens"),
             coerce.count(attributes, "langwatch.input_tokens"),
         ),
         output_tokens=_first(
             coerce.count(attributes, genai.USAGE_OUTPUT_TOKENS, genai.USAGE_COMPLETION_TOKENS_OLD),
-            count(metrics, "completion_tokens"),
+            count(metrics, "completion_tokens", "completionTokens"),
             coerce.count(attributes, "langwatch.output_tokens"),
         ),
         reasoning_tokens=count(metrics, "reasoning_tokens"),
     )
     return as_totals(told, cache_apart=False)
+
+
+def _fields(attributes: Attributes, name: str) -> Mapping[str, object]:
+    """The object that `name` holds, in a type or not; empty when it holds none."""
+    found = _untyped(attributes.get(name))
+    return found if isinstance(found, Mapping) else {}
 
 
 def _untyped(value: Value, depth: int = 0) -> object:

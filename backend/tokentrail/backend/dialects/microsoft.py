@@ -1,7 +1,9 @@
 """Semantic Kernel, Microsoft's Agent Framework, Microsoft.Extensions.AI and Azure AI: the conventions with own habits.
 
     server.address                  a URL ("https://api.openai.com/v1/"), where the conventions have a host
-    gen_ai.response.finish_reason   "FinishReason.STOP", as Python writes an enumeration (Semantic Kernel)
+    gen_ai.operation.name           chat.completions, text.completions (Semantic Kernel for .NET)
+    gen_ai.response.finish_reason   "FinishReason.STOP", as Python writes an enumeration (Semantic Kernel); "[Stop]" and
+                                    "[ToolCalls]", as .NET writes a list
     error.type                      "<class 'a.b.ServiceException'>" (Semantic Kernel)
     gen_ai.choice                   span event whose gen_ai.event.content holds the finish reason; in streams only there
     gen_ai.thread.id                the conversation of an Azure AI agent
@@ -15,9 +17,7 @@ azure-ai-agents 1.2.0b6 (November 2026). Scopes of .NET: `Microsoft.SemanticKern
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Final
-from urllib.parse import urlsplit
 
 from tokentrail.backend.dialects import coerce, identity, kinds
 from tokentrail.backend.dialects.frame import frame
@@ -39,6 +39,8 @@ _AZURE: Final = "az.namespace"
 _THREAD: Final = "gen_ai.thread.id"
 _CLASS: Final = re.compile(r"<class '([\w.]{1,200})'>")
 _ENUMERATION: Final = "FinishReason."
+_WORDS: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
+"""Between the words of .NET's names."""
 _CHOICE: Final = "gen_ai.choice"
 _EVENT_CONTENT: Final = "gen_ai.event.content"
 
@@ -60,39 +62,17 @@ class Microsoft:
             return None
         request_model = coerce.text(attributes, genai.REQUEST_MODEL)
         response_model = coerce.text(attributes, genai.RESPONSE_MODEL)
-        host, port = _host(attributes)
-        framed = frame(span, _error_type(attributes))
-        framed["server_address"] = host
         return Row(
-            **framed,
+            **frame(span, _error_type(attributes)),
             kind=kinds.kind_of(operation),
             operation=operation,
-            provider=_provider(span, response_model or request_model, host, port),
+            provider=identity.provider(span, response_model or request_model),
             request_model=request_model,
             response_model=response_model,
             finish_reasons=_finish_reasons(span),
             user_id=coerce.text(attributes, genai.USER_ID, genai.ENDUSER_ID),
             session_id=coerce.text(attributes, genai.SESSION_ID, genai.CONVERSATION_ID, _THREAD),
         )
-
-
-def _host(attributes: Attributes) -> tuple[str, int | None]:
-    """Host and port of the address, whether it is a host or a URL."""
-    address = coerce.text(attributes, genai.SERVER_ADDRESS)
-    if "://" not in address:
-        return address, coerce.whole(attributes, genai.SERVER_PORT)
-    try:
-        url = urlsplit(address)
-        host, port = url.hostname or "", url.port
-    except ValueError:
-        return "", None
-    return host, port
-
-
-def _provider(span: Span, model: str, host: str, port: int | None) -> str:
-    """The provider by the host of the address: `identity` takes the address itself, and looks for a host."""
-    without = {name: value for name, value in span.attributes.items() if name != genai.SERVER_ADDRESS}
-    return identity.provider(replace(span, attributes=without), model, host=host, port=port)
 
 
 def _error_type(attributes: Attributes) -> str:
@@ -103,6 +83,8 @@ def _error_type(attributes: Attributes) -> str:
 
 def _finish_reasons(span: Span) -> tuple[str, ...]:
     told = coerce.texts(coerce.first(span.attributes, genai.RESPONSE_FINISH_REASONS, "gen_ai.response.finish_reason"))
+    if len(told) == 1 and told[0].startswith("[") and told[0].endswith("]"):
+        told = tuple(_WORDS.sub("_", each.strip()) for each in told[0][1:-1].split(","))
     reasons = told or tuple(_choices(span))
     return tuple(finish.canonical(reason.removeprefix(_ENUMERATION)) for reason in reasons if reason)
 

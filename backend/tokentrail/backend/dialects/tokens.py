@@ -9,8 +9,15 @@ from tokentrail.backend.span import Attributes
 from tokentrail.semconv import genai
 from tokentrail.semconv.usage import NOT_A_COUNT, Usage
 
-_INPUT: Final = (genai.USAGE_INPUT_TOKENS, genai.USAGE_PROMPT_TOKENS_OLD)
-_OUTPUT: Final = (genai.USAGE_OUTPUT_TOKENS, genai.USAGE_COMPLETION_TOKENS_OLD)
+_INPUT: Final = (
+    *(genai.USAGE_INPUT_TOKENS, genai.USAGE_PROMPT_TOKENS_OLD),
+    *("gen_ai.response.input_tokens", "gen_ai.response.prompt_tokens"),
+)
+"""The last two are of .NET (Microsoft.Extensions.AI, Semantic Kernel) until 2025, and the first of them Portkey's."""
+_OUTPUT: Final = (
+    *(genai.USAGE_OUTPUT_TOKENS, genai.USAGE_COMPLETION_TOKENS_OLD),
+    *("gen_ai.response.output_tokens", "gen_ai.response.completion_tokens"),
+)
 _CACHE_READ: Final = (
     genai.USAGE_CACHE_READ_INPUT_TOKENS,
     "gen_ai.usage.cache_read_input_tokens",
@@ -51,8 +58,8 @@ _NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "cache_write_tokens": _CACHE_WRITE,
     "cache_write_1h_tokens": (genai.USAGE_CACHE_WRITE_1H_INPUT_TOKENS,),
     "reasoning_tokens": _REASONING,
-    "audio_input_tokens": (genai.USAGE_AUDIO_INPUT_TOKENS,),
-    "audio_output_tokens": (genai.USAGE_AUDIO_OUTPUT_TOKENS,),
+    "audio_input_tokens": (genai.USAGE_AUDIO_INPUT_TOKENS, "gen_ai.usage.input_audio_tokens"),
+    "audio_output_tokens": (genai.USAGE_AUDIO_OUTPUT_TOKENS, "gen_ai.usage.output_audio_tokens"),
     "audio_cache_read_tokens": (genai.USAGE_AUDIO_CACHE_READ_INPUT_TOKENS,),
     "image_input_tokens": (genai.USAGE_IMAGE_INPUT_TOKENS,),
     "image_output_tokens": (genai.USAGE_IMAGE_OUTPUT_TOKENS,),
