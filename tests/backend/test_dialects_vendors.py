@@ -28,6 +28,7 @@ from tokentrail.backend.dialects.langtrace import Langtrace
 from tokentrail.backend.dialects.langwatch import LangWatch
 from tokentrail.backend.dialects.livekit import LiveKit
 from tokentrail.backend.dialects.openrouter import OpenRouter
+from tokentrail.backend.dialects.pipecat import Pipecat
 from tokentrail.backend.dialects.sentry import Sentry
 from tokentrail.backend.dialects.voltagent import VoltAgent
 from tokentrail.backend.receiver.decode import Encoding
@@ -35,7 +36,7 @@ from tokentrail.backend.row import Row
 
 VENDORS: Final[tuple[Dialect, ...]] = (
     *(LangWatch(), Braintrust(), Laminar(), ClaudeCode(), Codex(), GeminiCli(), OpenCode(), Copilot(), LiveKit()),
-    *(OpenRouter(), VoltAgent(), Flue(), AgentOps(), Langtrace(), Sentry()),
+    *(Pipecat(), OpenRouter(), VoltAgent(), Flue(), AgentOps(), Langtrace(), Sentry()),
 )
 FIXTURES: Final = fixtures(*(each.name for each in VENDORS))
 

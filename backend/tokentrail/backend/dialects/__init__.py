@@ -34,6 +34,7 @@ from tokentrail.backend.dialects.openlit import OpenLIT
 from tokentrail.backend.dialects.openllmetry import OpenLLMetry
 from tokentrail.backend.dialects.openrouter import OpenRouter
 from tokentrail.backend.dialects.otel_genai import OtelGenAI, Tokentrail
+from tokentrail.backend.dialects.pipecat import Pipecat
 from tokentrail.backend.dialects.sentry import Sentry
 from tokentrail.backend.dialects.spring import SpringAI
 from tokentrail.backend.dialects.strands import Strands
@@ -57,6 +58,7 @@ DIALECTS: Final[tuple[Dialect, ...]] = (
     OpenCode(),
     Copilot(),
     LiveKit(),
+    Pipecat(),
     OpenRouter(),
     VoltAgent(),
     Flue(),
