@@ -286,8 +286,9 @@ def test_messages_in_any_shape_become_the_conventions(written: object, expected:
     assert json.loads(row.input_messages) == expected
 
 
-def test_messages_that_a_limit_has_cut_are_kept_as_a_text() -> None:
-    cut = '[{"role": "user", "parts": [{"type": "text", "content": "tell me a st'
+@pytest.mark.parametrize("rest", ["", "ory [1]"])
+def test_messages_that_a_limit_has_cut_are_kept_as_a_text(rest: str) -> None:
+    cut = '[{"role": "user", "parts": [{"type": "text", "content": "tell me a st' + rest
 
     row = row_of({"gen_ai.operation.name": "chat", "gen_ai.input.messages": cut, "gen_ai.tool.definitions": '[{"ty'})
 

@@ -88,8 +88,8 @@ def _are_definitions(value: str) -> bool:
 
 
 def _is_list(value: str) -> bool:
-    """True for what may be a JSON list; what a limit of lengths has cut is none."""
-    return value.startswith("[") and value.endswith("]")
+    """True for what looks like a JSON list of objects; what a limit of lengths has cut hardly ever does."""
+    return value.startswith("[") and value.endswith("}]")
 
 
 def _old_input(span: Span) -> str:
