@@ -298,9 +298,10 @@ def test_messages_that_a_limit_has_cut_are_kept_as_a_text(rest: str) -> None:
 
 @pytest.mark.parametrize("written", ["Be brief", '["Be brief"]', '[{"type":"text","content":"Be brief"}]'])
 def test_a_system_prompt_in_any_shape_becomes_parts(written: str) -> None:
-    row = row_of({"gen_ai.operation.name": "chat", "gen_ai.system_instructions": written})
+    for scope in ("x", "pydantic-ai"):
+        row = row_of({"gen_ai.operation.name": "chat", "gen_ai.system_instructions": written}, scope_name=scope)
 
-    assert json.loads(row.system) == [{"type": "text", "content": "Be brief"}]
+        assert json.loads(row.system) == [{"type": "text", "content": "Be brief"}]
 
 
 def test_definitions_of_tools_in_any_shape_become_the_conventions() -> None:

@@ -58,10 +58,9 @@ def _is_conventional(attributes: Attributes) -> bool:
 
 
 def read_system(attributes: Attributes, request: Json) -> str:
-    """The system prompt as JSON of parts, or as it was captured; empty where it stands in the messages or nowhere."""
-    told = coerce.text(attributes, genai.SYSTEM_INSTRUCTIONS)
-    beside = request.get("system")
-    return parts_json(beside) if not told and beside else told
+    """The system prompt as JSON of parts; empty where it stands in the messages or nowhere."""
+    told = coerce.opened(coerce.first(attributes, genai.SYSTEM_INSTRUCTIONS)) or request.get("system")
+    return parts_json(told) if told else ""
 
 
 def read_tools(attributes: Attributes, request: Json) -> str:
