@@ -1,4 +1,4 @@
-"""Corrections, embedded and on a server: on record first, whole, healed after a crash, not in the way of inserts."""
+"""Corrections in every kind of store: on record first, whole, healed after a crash, not in the way of inserts."""
 
 import os
 import signal
@@ -15,20 +15,20 @@ from pathlib import Path
 import pytest
 
 from support.calls import NOON_NS, call
-from support.stores import CORRECTING, AnyStore, fresh, opened
+from support.stores import KINDS, AnyStore, fresh, opened
 from tokentrail.backend.correction import COST_FIELDS, Correction
 from tokentrail.backend.row import Row
-from tokentrail.backend.store import StoreError, StoreUnavailable, corrections
+from tokentrail.backend.store import StoreError, StoreUnavailable, corrections, lock
 from tokentrail.backend.store.chdb import ChdbStore
 from tokentrail.backend.store.clickhouse_server import ServerStore
-from tokentrail.backend.store.corrections_lock import exclusively
+from tokentrail.backend.store.lock import exclusively
 from tokentrail.backend.store.rows import ROW_COLUMNS, column_name
 
 DAY_NS = 86_400 * 10**9
 COSTS = ", ".join(column_name(name) for name in COST_FIELDS)
 
 
-@pytest.fixture(params=CORRECTING)
+@pytest.fixture(params=KINDS)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AnyStore]:
     with opened(request.param, tmp_path) as one:
         yield one.store
@@ -52,7 +52,8 @@ def corrected(row: Row, usd: str = "0.5") -> Correction:
 
 
 def rows_of(*days: int) -> list[Row]:
-    return [call(span_id=f"{day:016x}", time_ns=NOON_NS + day * DAY_NS) for day in days]
+    """Calls of these days, each of a trace of its own: on a cluster they are on several shards."""
+    return [call(trace_id=f"{day:032x}", span_id=f"{day:016x}", time_ns=NOON_NS + day * DAY_NS) for day in days]
 
 
 def costs(store: AnyStore) -> list[dict[str, object]]:
@@ -170,7 +171,10 @@ def test_nothing_is_left_behind(store: AnyStore) -> None:
 
     store.correct([corrected(rows[0])], "run-1", NOON_NS)
 
-    assert store.query("SELECT total_rows AS n FROM system.tables WHERE name = 'cost_correction_values'") == [{"n": 0}]
+    values = "database = currentDatabase() AND name = 'cost_correction_values'"
+    assert store.query(f"SELECT total_rows AS n FROM system.tables WHERE {values}") == [{"n": 0}]
+    left = "database = currentDatabase() AND startsWith(name, 'cost_correction_lock')"
+    assert store.query(f"SELECT count() AS n FROM system.tables WHERE {left}") == [{"n": 0}]
     assert store.query("SELECT count() AS n FROM system.mutations WHERE NOT is_done") == [{"n": 0}]
 
 
@@ -204,7 +208,7 @@ def test_a_correction_that_fails_is_finished_by_the_next(store: AnyStore, monkey
     first, second = rows_of(0, 1)
     store.insert([], [first, second])
     # A mutation that starts, and then fails on a part: ClickHouse would try it again for ever.
-    broken = corrections._UPDATE.replace("WHERE ", "WHERE throwIf(SpanId != '') = 0 AND ")
+    broken = corrections._UPDATE.replace("WHERE ", "WHERE throwIf(SpanId != '') = 0 AND ", 1)
     with monkeypatch.context() as patched:
         patched.setattr(corrections, "_UPDATE", broken)
         with pytest.raises(StoreError, match="could not correct costs"):
@@ -234,35 +238,163 @@ def test_a_correction_that_cannot_be_finished_does_not_keep_the_store_from_openi
     assert len(costs(store)) == 1
 
 
-def test_two_backends_of_a_server_do_not_correct_at_once(store: AnyStore, request: pytest.FixtureRequest) -> None:
+@pytest.fixture
+def second(store: AnyStore) -> Iterator[ServerStore]:
+    """Another backend."""
     if not isinstance(store, ServerStore):
         pytest.skip("the embedded store has one backend")
+    other = ServerStore(store._address, "tests:2")
+    yield other
+    other.close()
+
+
+def locks(store: AnyStore) -> int:
+    sql = "SELECT count() AS n FROM system.tables WHERE startsWith(name, 'cost_correction_lock')"
+    return int(str(store.query(f"{sql} AND database = currentDatabase()")[0]["n"]))
+
+
+def test_two_backends_of_a_server_do_not_correct_at_once(
+    store: AnyStore, second: ServerStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (row,) = rows_of(0)
     store.insert([], [row])
-    second = ServerStore(store._address, "tests:2")
-    with exclusively(second._correct, second.query, "tests:2"):
+    with monkeypatch.context() as patched, exclusively("cost_correction_lock", second._worker(), "works"):
+        patched.setattr(lock, "WAIT_S", 0.0)
         with pytest.raises(StoreUnavailable, match="Another backend changes stored costs"):
             store.correct([corrected(row)], "run-1", NOON_NS)
         assert [each["PriceVersion"] for each in costs(store)] == ["genai-prices 0.2.3"]
+        assert store.query("SELECT count() AS n FROM cost_corrections") == [{"n": 0}]
 
-    second.migrate()  # finds what is on record, and finishes it
+    store.correct([corrected(row)], "run-2", NOON_NS)
 
     assert [each["PriceVersion"] for each in costs(store)] == ["overlay 2"]
-    second.close()
+    assert locks(store) == 0
 
 
-def test_a_lock_that_a_killed_backend_left_is_its_own_when_it_is_back(store: AnyStore) -> None:
-    if not isinstance(store, ServerStore):
-        pytest.skip("the embedded store has one backend")
+def test_what_a_killed_backend_left_on_record_is_finished_by_another(store: AnyStore, second: ServerStore) -> None:
     (row,) = rows_of(0)
     store.insert([], [row])
-    held = f"COMMENT 'tests:1 {int(time.time())}'"
-    store._correct(f"CREATE TABLE cost_correction_lock (Nothing UInt8) ENGINE = Memory {held}", {})
+    assert isinstance(store, ServerStore)
+    store._send(corrections.encode_corrections([corrected(row)], "run-1", NOON_NS))
+
+    second.migrate()
+
+    assert [each["PriceVersion"] for each in costs(store)] == ["overlay 2"]
+
+
+def leave_a_lock(killed: ServerStore) -> None:
+    """As `killed` does that ends in the middle."""
+    worker = killed._worker()
+
+    def execute(sql: str, parameters: Mapping[str, object]) -> None:
+        if sql.startswith("DROP"):
+            raise StoreError("killed before that")
+        worker.execute(sql, parameters)
+
+    with exclusively("cost_correction_lock", replace(worker, execute=execute), "works"):
+        pass
+
+
+def test_the_lock_of_a_backend_that_is_gone_is_taken_over(
+    store: AnyStore, second: ServerStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (row,) = rows_of(0)
+    store.insert([], [row])
+    leave_a_lock(second)
+    assert locks(store) == 1
+    monkeypatch.setattr(lock, "GONE_S", 0.6)
 
     store.correct([corrected(row)], "run-1", NOON_NS)
 
     assert [each["PriceVersion"] for each in costs(store)] == ["overlay 2"]
-    assert store.query("SELECT count() AS n FROM system.tables WHERE name = 'cost_correction_lock'") == [{"n": 0}]
+    assert locks(store) == 0
+
+
+def test_a_backend_takes_its_own_lock_again(store: AnyStore, second: ServerStore) -> None:
+    (row,) = rows_of(0)
+    second.insert([], [row])
+    leave_a_lock(second)
+
+    second.correct([corrected(row)], "run-1", NOON_NS)
+
+    assert [each["PriceVersion"] for each in costs(store)] == ["overlay 2"]
+    assert locks(store) == 0
+
+
+def test_the_lock_of_a_backend_that_is_at_work_is_not_taken_over(
+    store: AnyStore, second: ServerStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "GONE_S", 0.2)
+    monkeypatch.setattr(lock, "WAIT_S", 2.0)
+    monkeypatch.setattr(lock, "LOOK_S", 0.1)
+    assert isinstance(store, ServerStore)
+    with exclusively("cost_correction_lock", second._worker(), "works"):
+        working = threading.Thread(target=second._correct, args=("SELECT sleep(3)", {}))
+        working.start()
+        other = exclusively("cost_correction_lock", store._worker(), "works")
+        with pytest.raises(StoreUnavailable, match="Another backend works"):
+            other.__enter__()
+        assert working.is_alive()
+        working.join(30)
+
+
+def test_of_several_that_find_a_lock_left_behind_one_at_a_time_has_it(
+    store: AnyStore, second: ServerStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_a_lock(second)
+    monkeypatch.setattr(lock, "GONE_S", 0.3)
+    monkeypatch.setattr(lock, "LOOK_S", 0.05)
+    assert isinstance(store, ServerStore)
+    others = [ServerStore(store._address, f"tests:{number}") for number in (3, 4, 5)]
+    within, most, failures = [0], [0], list[BaseException]()
+
+    def work(other: ServerStore) -> None:
+        try:
+            with exclusively("cost_correction_lock", other._worker(), "works"):
+                within[0] += 1
+                most[0] = max(most[0], within[0])
+                other._correct("SELECT sleep(0.5)", {})
+                within[0] -= 1
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(other,)) for other in others]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    for other in others:
+        other.close()
+
+    assert failures == []
+    assert most == [1]
+    assert locks(store) == 0
+
+
+def test_a_mutation_whose_values_are_gone_fails_and_changes_nothing(
+    store: AnyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = rows_of(0, 40)
+    store.insert([], rows)
+    execute = store._correct
+    on = store._worker().on if isinstance(store, ServerStore) else ""
+
+    def emptied(sql: str, parameters: Mapping[str, object]) -> None:
+        if sql.lstrip().startswith("ALTER") and "202602" in sql:
+            # As a node that was restarted, or another backend that took over, does between two mutations.
+            execute(f"TRUNCATE TABLE cost_correction_values{on}", {})
+        execute(sql, parameters)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "_correct", emptied)
+        with pytest.raises(StoreError, match="the values of this correction are not here"):
+            store.correct([corrected(row) for row in rows], "run-1", NOON_NS)
+    assert [each["PriceVersion"] for each in costs(store)] == ["overlay 2", "genai-prices 0.2.3"]
+    assert store.query("SELECT count() AS n FROM cost_correction_runs") == [{"n": 0}]
+
+    store.migrate()
+
+    assert [each["PriceVersion"] for each in costs(store)] == ["overlay 2", "overlay 2"]
 
 
 def test_a_closed_store_corrects_nothing(store: AnyStore) -> None:
@@ -404,7 +536,10 @@ def test_every_field_of_a_row_is_kept_by_the_tables(store: AnyStore) -> None:
 
 
 def test_what_a_correction_writes_is_synced_before_what_it_replaces_may_go(store: AnyStore) -> None:
-    (table,) = store.query("SELECT create_table_query AS ddl FROM system.tables WHERE name = 'llm_requests'")
+    (table,) = store.query(
+        "SELECT engine_full AS made_of FROM system.tables WHERE database = currentDatabase() AND "
+        "name IN ('llm_requests', 'llm_requests_local') AND engine LIKE '%MergeTree'"
+    )
 
     # A mutated part is synced as a merged one is: ClickHouse does neither unless it is told.
-    assert "min_rows_to_fsync_after_merge = 1" in str(table["ddl"])
+    assert "min_rows_to_fsync_after_merge = 1" in str(table["made_of"])

@@ -6,8 +6,11 @@
     exceptions                   with ClickHouse's code; the connection stays
     compression                  LZ4 frames of a megabyte, with their checksums
 
-What one server cannot do is answered as text would be: `ON CLUSTER` is taken off, `Replicated*MergeTree` becomes
-`*MergeTree` and `Distributed` a `Merge` over the local table. `hooks` stop, delay or break it at a point of its work.
+A cluster is two databases of the engine, each a shard of one replica; clients are connected to the first. What is sent
+`ON CLUSTER` is run in both, one after the other; `Replicated*MergeTree` becomes `*MergeTree`, one that all shards share
+a `Merge` over the first's in the second; `Distributed` becomes a `Merge` over both, and what is inserted into it is
+spread by its key. So no node is ever behind. What replicas refuse is refused. `hooks` stop, delay or break it at a
+point of its work.
 Layout of packets: ClickHouse, src/Server/TCPHandler.cpp and src/Core/ProtocolDefines.h (25.x).
 """
 
@@ -29,13 +32,20 @@ from support.clickhouse_packets import Cut, Packets, ServerError
 
 REVISION: Final = 54_468
 CLUSTER: Final = "tests"
+SECOND: Final = "__2"
+"""Ends the name of the database that is the second node."""
 _DROPPED_SETTINGS: Final = frozenset({"insert_deduplication_token", "insert_quorum"})
 _ERROR: Final = re.compile(r"Code: (\d+)\. DB::Exception: (.*)", re.DOTALL)
 _ON_CLUSTER: Final = re.compile(r" ON CLUSTER `([^`]*)`")
 _REPLICATED: Final = re.compile(r"Replicated(\w*MergeTree)\('[^']*', '[^']*'(?:, )?")
-_DISTRIBUTED: Final = re.compile(r"ENGINE = Distributed\('[^']*', currentDatabase\(\), '(\w+)', [^\n]*\)\Z")
+_DISTRIBUTED: Final = re.compile(r"ENGINE = Distributed\('[^']*', currentDatabase\(\), '(\w+)', ([^\n]*)\)\Z")
+_SHARED: Final = re.compile(r"\s*(?:CREATE|ALTER) TABLE (?:IF NOT EXISTS )?(\w+)\b")
 _INSERT: Final = re.compile(r"INSERT INTO (\w+) \(([^)]*)\) VALUES\Z")
-_INSERT_SELECT: Final = re.compile(r"\A(\s*INSERT INTO )(\w+)")
+_INSERT_SELECT: Final = re.compile(r"\s*INSERT INTO (\w+)(.*?)\b(SELECT\b.*?)(SETTINGS [^()]*)?\Z", re.DOTALL)
+_ALL_REPLICAS: Final = re.compile(r"clusterAllReplicas\(`([^`]*)`, ([\w.]+)\)")
+_SYNC_REPLICA: Final = re.compile(r"SYSTEM SYNC REPLICA ((?:`[^`]*`\.)?\w+)(?: LIGHTWEIGHT)?\s*\Z")
+_PROCESSES: Final = re.compile(r"\bFROM system\.processes\b")
+_MUTATION: Final = re.compile(r"\s*ALTER TABLE \w+ ON CLUSTER `[^`]*` (?:UPDATE|DELETE)\b")
 _KILL: Final = re.compile(r"KILL QUERY WHERE query_id = \{(\w+):String\} SYNC")
 
 
@@ -53,7 +63,8 @@ class Query:
 @dataclass
 class Front:
     """The server. `hooks` by name of the point, each called with the SQL: "hello" (the user), "query" (before it
-    runs), "data" (an INSERT has its data and is not stored), "stored" (it is, and nobody knows yet), "answer"."""
+    runs), "data" (an INSERT has its data and is not stored), "stored" (it is, and nobody knows yet), "answer", "other"
+    (the second node of the cluster is to run or to answer it)."""
 
     path: Path
     users: dict[str, str] = field(default_factory=lambda: {"default": ""})
@@ -148,6 +159,10 @@ class Front:
         finally:
             self._running.pop(query_id).set()
 
+    @property
+    def running_ids(self) -> list[str]:
+        return list(self._running)
+
     def wait_for(self, query_id: str) -> None:
         if (event := self._running.get(query_id)) is not None:
             event.wait(30)
@@ -213,18 +228,76 @@ class _Session:
                 path.unlink()
 
     def _run(self, query: Query, tables: Mapping[str, tuple[Path, str]]) -> None:
-        sql = _for_one_server(query.sql)
+        sql = query.sql
         for name, (path, structure) in tables.items():
             quoted = structure.replace("\\", "\\\\").replace("'", "\\'")
             sql = re.sub(rf"\bFROM {name}\b", f"FROM file('{path}', 'Native', '{quoted}')", sql)
         parameters = {name: _unquoted(value) for name, value in query.parameters.items()}
+        _refuse_what_replicas_do(sql)
+        if _ON_CLUSTER.search(sql):
+            self._run_everywhere(query, sql, parameters)
+            return
         engine = self._engine(query.settings)
-        if "readonly" not in query.settings:
-            sql = _INSERT_SELECT.sub(lambda match: match[1] + self._target(engine, match[2]), sql)
-        header = self._header(engine, sql, parameters)
-        answer = self._do(engine, sql, parameters, "Buffers" if header else "Null")
+        sql = self._with_nodes(sql)
+        if (insert := _INSERT_SELECT.match(sql)) and "readonly" not in query.settings:
+            for each in self._spread(engine, insert[1], insert[2], insert[3], insert[4] or ""):
+                self._do(engine, each, parameters, "Null")
+            header, answer = [], b""
+        else:
+            header = self._header(engine, sql, parameters)
+            answer = self._do(engine, sql, parameters, "Buffers" if header else "Null")
         self._front.at("answer", query.sql)
         self._packets.answer(header, answer, compressed=query.compressed)
+
+    def _run_everywhere(self, query: Query, sql: str, parameters: Mapping[str, str]) -> None:
+        """What the nodes of a cluster do with a statement; the first that fails is what the client hears of."""
+        first = self._database
+        self._do(self._engine(query.settings), f"CREATE DATABASE IF NOT EXISTS `{first}{SECOND}`", {}, "Null")
+        for node in (first, first + SECOND):
+            if node != first:
+                self._front.at("other", query.sql)
+            engine = self._engine(query.settings, node)
+            self._do(engine, self._on_node(engine, node, sql), parameters, "Null")
+        self._front.at("answer", query.sql)
+        self._packets.end()
+
+    def _on_node(self, engine: Any, node: str, sql: str) -> str:
+        first = self._database
+        is_shared = "'/clickhouse/tables/all/" in sql
+        sql = _ON_CLUSTER.sub("", sql)
+        if match := _SYNC_REPLICA.match(sql):
+            return f"DESCRIBE TABLE {match[1].replace(f'`{first}`', f'`{node}`')}"
+        if node != first:
+            # The database is that of the node, on which it has another name here.
+            sql = re.sub(rf"(['`]){first}(?=['`.])", rf"\g<1>{node}", sql)
+            table = match[1] if (match := _SHARED.match(sql)) else ""
+            of_table = f"SELECT engine FROM system.tables WHERE database = '{node}' AND name = '{table}'"
+            if table and (is_shared or self._rows(engine, of_table) == [{"engine": "Merge"}]):
+                return f"CREATE OR REPLACE TABLE {table} ENGINE = Merge('{first}', '^{table}$')"
+        sql = _REPLICATED.sub(r"\1(", sql)
+        both = f"REGEXP('^{first}({SECOND})?$')"
+        return _DISTRIBUTED.sub(lambda match: f"ENGINE = Merge({both}, '^{match[1]}$') COMMENT '{match[2]}'", sql)
+
+    def _spread(self, engine: Any, table: str, columns: str, select: str, settings: str) -> list[str]:
+        """The inserts that stand for one into `table`, which may stand for a `Distributed`."""
+        place = f"database = '{self._database}' AND name = '{table}'"
+        (found,) = self._rows(engine, f"SELECT engine, comment FROM system.tables WHERE {place}") or [{}]
+        if found.get("engine") != "Merge":
+            return [f"INSERT INTO {table} {columns} {select} {settings}"]
+        return [
+            f"INSERT INTO `{node}`.{table}_local {columns} SELECT * FROM ({select}\n) "
+            f"WHERE {found['comment']} % 2 = {number} {settings}"
+            for number, node in enumerate((self._database, self._database + SECOND))
+        ]
+
+    def _with_nodes(self, sql: str) -> str:
+        """`sql` with what all nodes tell of themselves; the queries that run are those of the front."""
+        if _ALL_REPLICAS.search(sql):
+            self._front.at("other", sql)
+        ours = f"(SELECT * REPLACE (replaceRegexpOne(database, '{SECOND}$', '') AS database) FROM system.tables)"
+        sql = _ALL_REPLICAS.sub(lambda match: ours if match[2] == "system.tables" else match[2], sql)
+        ids = ", ".join(f"'{each}'" for each in self._front.running_ids)
+        return _PROCESSES.sub(f"FROM (SELECT arrayJoin([{ids}]::Array(String)) AS initial_query_id)", sql)
 
     def _insert(self, query: Query, table: str, names: list[str]) -> None:
         engine = self._engine(query.settings)
@@ -248,31 +321,23 @@ class _Session:
         self._packets.end()
 
     def _store(self, engine: Any, table: str, columns: list[tuple[str, str]], path: Path) -> None:
-        target = self._target(engine, table)
         structure = ", ".join(f"`{name}` {kind}" for name, kind in columns).replace("'", "\\'")
         listed = ", ".join(f"`{name}`" for name, _ in columns)
-        self._do(
-            engine,
-            f"INSERT INTO {target} ({listed}) SELECT {listed} FROM file('{path}', 'Native', '{structure}')",
-            {},
-            "Null",
-        )
+        select = f"SELECT {listed} FROM file('{path}', 'Native', '{structure}')"
+        for insert in self._spread(engine, table, f"({listed})", select, ""):
+            self._do(engine, insert, {}, "Null")
 
-    def _target(self, engine: Any, table: str) -> str:
-        """Where rows for `table` go: a `Merge`, which stands for a `Distributed`, takes none itself."""
-        sql = f"SELECT engine FROM system.tables WHERE database = currentDatabase() AND name = '{table}'"
-        return f"{table}_local" if self._rows(engine, sql) == [{"engine": "Merge"}] else table
-
-    def _engine(self, settings: Mapping[str, str]) -> Any:
+    def _engine(self, settings: Mapping[str, str], database: str = "") -> Any:
         """A connection to the engine with these settings; each that failed is replaced."""
+        database = database or self._database
         chosen = {name: value for name, value in settings.items() if name not in _DROPPED_SETTINGS}
-        key = tuple(sorted(chosen.items(), key=lambda item: (item[0] == "readonly", item)))
+        key = ("", database), *sorted(chosen.items(), key=lambda item: (item[0] == "readonly", item))
         if key not in self._engines:
             engine = chdb.connect(str(self._front.path))
-            for name, value in (("session_timezone", "UTC"), *key):
+            for name, value in (("session_timezone", "UTC"), *key[1:]):
                 if name != "readonly":
                     engine.query(f"SET {name} = '{value}'")
-            engine.query(f"USE `{self._database}`" if self._database else "SELECT 1")
+            engine.query(f"USE `{database}`")
             if "readonly" in chosen:
                 engine.query(f"SET readonly = {chosen['readonly']}")
             self._engines[key] = engine
@@ -305,12 +370,13 @@ class _Session:
         return answer
 
 
-def _for_one_server(sql: str) -> str:
-    for name in _ON_CLUSTER.findall(sql):
+def _refuse_what_replicas_do(sql: str) -> None:
+    for name in _ON_CLUSTER.findall(sql) + [name for name, _ in _ALL_REPLICAS.findall(sql)]:
         if name != CLUSTER:
             raise ServerError(701, f"Requested cluster '{name}' not found")
-    sql = _REPLICATED.sub(r"\1(", _ON_CLUSTER.sub("", sql))
-    return _DISTRIBUTED.sub(r"ENGINE = Merge(currentDatabase(), '^\1$')", sql)
+    looks_up = _MUTATION.match(sql) and re.search(r"\b(?:joinGet|dictGet|SELECT)\b", sql)
+    if looks_up and not re.search(r"\ballow_nondeterministic_mutations = 1\b", sql):
+        raise ServerError(36, "ALTER UPDATE/ALTER DELETE statements must use only deterministic functions")
 
 
 def _plain(kind: str) -> str:

@@ -31,11 +31,8 @@ _REAL: Final = {
     if os.environ.get(name)
 }
 KINDS: Final = tuple(_REAL) or ("embedded", "server", "cluster")
-CORRECTING: Final = tuple(kind for kind in KINDS if "cluster" not in kind)
-"""Those that can change stored costs."""
 _ENGINE: Final = "engine"
 """Where in its directory a front has its data."""
-
 
 AnyStore: TypeAlias = ChdbStore | ServerStore
 
@@ -71,12 +68,26 @@ def opened(kind: str, directory: Path) -> Iterator[Opened]:
         finally:
             store.close()
     elif kind in _REAL:
-        with _database(address_of(_REAL[kind])) as address, server_store(address) as opened_store:
+        with empty(kind, directory) as (address, _), server_store(address) as opened_store:
             yield Opened(kind, opened_store)
     else:
         _copy_migrated(kind, directory / _ENGINE)
-        with front(directory) as running, server_store(_address(running, kind)) as opened_store:
+        with empty(kind, directory) as (address, running), server_store(address) as opened_store:
             yield Opened(kind, opened_store, running)
+
+
+@contextmanager
+def empty(kind: str, directory: Path) -> Iterator[tuple[ServerAddress, Front | None]]:
+    """Where a database is, on a server or a cluster, and what stands for it where it is no real one.
+
+    Without tables, unless they are in `directory` already.
+    """
+    if kind in _REAL:
+        with _database(address_of(_REAL[kind])) as address:
+            yield address, None
+    else:
+        with front(directory) as running:
+            yield address_of(running.url(options=f"?cluster={CLUSTER}" if kind == "cluster" else "")), running
 
 
 def fresh(path: Path) -> ChdbStore:
@@ -98,7 +109,7 @@ def _migrated(kind: str) -> Path:
     directory = Path(tempfile.mkdtemp(prefix="tokentrail-migrated-"))
     atexit.register(shutil.rmtree, directory)
     if kind != "embedded":
-        with front(directory) as running, server_store(_address(running, kind)):
+        with empty(kind, directory) as (address, _), server_store(address):
             return directory / _ENGINE
     store = ChdbStore(directory / "store")
     try:
@@ -106,10 +117,6 @@ def _migrated(kind: str) -> Path:
     finally:
         store.close()
     return directory / "store"
-
-
-def _address(running: Front, kind: str) -> ServerAddress:
-    return address_of(running.url(options=f"?cluster={CLUSTER}" if kind == "cluster" else ""))
 
 
 @contextmanager

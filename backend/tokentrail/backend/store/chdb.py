@@ -26,6 +26,7 @@ from tokentrail.backend.store import rollups, values
 from tokentrail.backend.store._base import Key, row_times
 from tokentrail.backend.store.codes import store_error
 from tokentrail.backend.store.errors import StoreError, StoreUnavailable
+from tokentrail.backend.store.lock import Worker
 from tokentrail.backend.store.migrate import load, migrate
 from tokentrail.backend.store.records import (
     Part,
@@ -76,6 +77,7 @@ WHERE Timestamp >= fromUnixTimestamp64Nano({{first:Int64}}) AND Timestamp <= fro
     )
 """
 
+_DATABASE: Final = "default"
 _SPOOL: Final = "insert.native"
 """In the directory of the store: the block on its way in."""
 
@@ -246,8 +248,9 @@ class ChdbStore:
 
     def _finish_corrections(self) -> None:
         """Change the rows of what is on record and was not finished. On a connection of its own: inserts go on."""
+        worker = Worker(self._correct, self.query, prefix="", database=_DATABASE)
         for run in corrected.unfinished(self.query):
-            corrected.apply(self._correct, self.query, run)
+            corrected.apply(worker, run)
 
     def _correct(self, sql: str, parameters: Mapping[str, object]) -> None:
         self._change(sql, parameters, "could not correct costs")

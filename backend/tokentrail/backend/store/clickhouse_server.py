@@ -18,6 +18,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Final
 
 from tokentrail.backend.correction import Correction
@@ -28,9 +29,9 @@ from tokentrail.backend.store import retention as kept
 from tokentrail.backend.store import rollups
 from tokentrail.backend.store._base import Key, row_times
 from tokentrail.backend.store.cluster import distribute
-from tokentrail.backend.store.corrections_lock import exclusively
 from tokentrail.backend.store.errors import StoreError, StoreUnavailable
-from tokentrail.backend.store.migrate import load, migrate
+from tokentrail.backend.store.lock import Worker, exclusively
+from tokentrail.backend.store.migrate import load, migrate, pending
 from tokentrail.backend.store.records import Part, PartKey, by_table, encode_digests, encode_parts, find_parts, times
 from tokentrail.backend.store.rows import (
     Block,
@@ -53,7 +54,7 @@ QUERY_TIMEOUT_S: Final = 60
 """How long a query may run."""
 MIGRATE_S: Final = 60.0
 """How long a migration waits for another backend that migrates at the same time."""
-MUTATION_TIMEOUT_S: Final = 900.0
+MUTATION_TIMEOUT_S: Final = corrected.MUTATION_S + 60.0
 """How long a change of stored rows may go without a word from the server."""
 
 _FIND: Final = """
@@ -65,22 +66,9 @@ _KEYS: Final = "_keys"
 """The table that goes with a look: what to look for."""
 _KILL: Final = "KILL QUERY WHERE query_id = {query:String} SYNC"
 
-_CONTESTED: Final = frozenset(
-    {
-        10,  # NOT_FOUND_COLUMN_IN_BLOCK
-        15,  # DUPLICATE_COLUMN
-        16,  # NO_SUCH_COLUMN_IN_TABLE
-        44,  # ILLEGAL_COLUMN
-        47,  # UNKNOWN_IDENTIFIER: the other one is past the next migration already
-        57,  # TABLE_ALREADY_EXISTS
-        60,  # UNKNOWN_TABLE
-        122,  # INCOMPATIBLE_COLUMNS
-        253,  # REPLICA_ALREADY_EXISTS
-        473,  # DEADLOCK_AVOIDED
-        517,  # CANNOT_ASSIGN_ALTER
-    }
-)
-"""What a migration meets when another backend does the same at the same moment; then it looks again what is left."""
+_CONTESTED: Final = frozenset({473, 517})
+"""DEADLOCK_AVOIDED, CANNOT_ASSIGN_ALTER: what a change of a table meets when another one is on its way, such as that of
+another shard for a table that all shards share."""
 
 _KEYED: Final = frozenset({"otel_traces", "llm_requests", "llm_contents"})
 _KEY: Final = frozenset({"Project", "Timestamp", "TraceId", "SpanId"})
@@ -93,6 +81,10 @@ _INSERTING: Final[Mapping[str, object]] = {
     "deduplicate_blocks_in_dependent_materialized_views": 1,
 }
 _ONE_REPLICA: Final[Mapping[str, object]] = {"load_balancing": "in_order", "prefer_localhost_replica": 0}
+_CHANGING: Final[Mapping[str, object]] = {
+    "distributed_product_mode": "global",
+    "distributed_ddl_output_mode": "throw",  # done when it is done on all nodes, whatever the user's profile says
+}
 _READING: Final[Mapping[str, object]] = {
     "readonly": 2,
     "max_execution_time": QUERY_TIMEOUT_S,
@@ -115,7 +107,9 @@ class ServerStore:
         self._writing = threading.RLock()
         self._unsettled: list[str] = []
         """Ids of inserts of which the connection broke: they may still run."""
-        self._corrector = self._connection({**_INSERTING, **_quorum(address)}, MUTATION_TIMEOUT_S)
+        self._corrector = self._connection({**_INSERTING, **_CHANGING, **_quorum(address)}, MUTATION_TIMEOUT_S)
+        self._prefix = f"tokentrail-{uuid.uuid4().hex}-"
+        """Begins the ids of what changes tables and stored rows: others see by it that this backend is at work."""
         self._correcting = threading.Lock()
         self._readers: queue.LifoQueue[ServerConnection] = queue.LifoQueue()
         for _ in range(READERS):
@@ -127,29 +121,30 @@ class ServerStore:
     def migrate(self) -> None:
         """Bring the tables to this version. Raises `StoreError` when they are newer than it or cannot be reached.
 
-        Several backends may do so at once: every statement bears to be run twice.
+        Several backends may do so at once: one does, the others wait.
         """
         deadline_s = time.monotonic() + MIGRATE_S
-        with self._correcting, self._writing:
+        with self._correcting:
             self._ensure_open()
-            while True:
+            while self._is_behind():
                 try:
-                    migrate(self._change_tables, self.query, load())
-                    if self._retention is not None:
-                        kept.apply(self._change_tables, self.query, self._retention, local=bool(self._address.cluster))
+                    worker = replace(self._worker(), execute=self._change_tables)
+                    with exclusively("schema_migrations_lock", worker, "changes the tables", MIGRATE_S):
+                        self._change(worker)
                     break
                 except StoreError as error:
                     if error.code not in _CONTESTED or time.monotonic() > deadline_s:
                         raise
-                    _log.info("another backend changes the tables, too; looking again: %s", error)
+                    _log.info("another node changes the tables, too; looking again: %s", error)
                     time.sleep(random.uniform(0.1, 1.0))  # noqa: S311 - only to get out of step
-        if self._address.cluster:
-            return
-        try:
-            with self._correcting:
-                self._finish_corrections()
-        except StoreError as error:
-            _log.warning("a correction of costs that was interrupted is not finished, the next one tries: %s", error)
+            try:
+                if corrected.unfinished(self._look):
+                    with self._alone_correcting():
+                        self._finish_corrections()
+            except StoreError as error:
+                _log.warning(
+                    "a correction of costs that was interrupted is not finished, the next one tries: %s", error
+                )
 
     def insert(self, spans: Sequence[Span], rows: Sequence[Row], received_ns: int = 0) -> None:
         """See `_base.Store.insert`: spans, then their rows. One insert at a time, others wait.
@@ -193,17 +188,16 @@ class ServerStore:
             self._send(encode_snapshot(self.instance, taken_ns, state))
 
     def correct(self, corrections: Sequence[Correction], run: str, at_ns: int) -> None:
-        """See `_base.Store.correct`. On a single server only: raises `StoreError` on a cluster, and changes nothing."""
-        if self._address.cluster:
-            raise StoreError(
-                "Stored costs cannot be changed on a cluster: every replica would look the new values up in a table of "
-                "its own. Calls that arrive from now on have the prices of now."
-            )
+        """See `_base.Store.correct`. While another backend does, or a node of the cluster is down, nothing is put on
+        record: `StoreUnavailable`.
+        """
         with self._correcting:
-            self._finish_corrections()
-            with self._writing:
-                self._send(corrected.encode_corrections(corrections, run, at_ns))
-            self._finish_corrections()
+            self._ensure_open()
+            with self._alone_correcting():
+                self._finish_corrections()
+                with self._writing:
+                    self._send(corrected.encode_corrections(corrections, run, at_ns))
+                self._finish_corrections()
 
     def roll_up(self, since_ns: int, until_ns: int) -> int:
         """See `_base.Store.roll_up`. Several backends may do it at once: the same sums replace one another."""
@@ -232,17 +226,34 @@ class ServerStore:
         replica = _ONE_REPLICA if self._address.cluster else {}
         return ServerConnection(self._address, {**settings, **replica}, timeout_s=timeout_s)
 
-    def _change_tables(self, statement: str) -> None:
+    def _is_behind(self) -> bool:
+        """Whether tables have to be changed. Every start asks that, which takes no lock and no other node."""
+        if not self._has_ledger() or pending(self._look, load()):
+            return True
+        return self._retention is not None and bool(
+            kept.changes(self._look, self._retention, local=bool(self._address.cluster))
+        )
+
+    def _has_ledger(self) -> bool:
+        return self._look("EXISTS TABLE schema_migrations") == [{"result": 1}]
+
+    def _change(self, worker: Worker) -> None:
+        """Change what has to be changed. Under the lock."""
+        if self._has_ledger():
+            worker.catch_up("schema_migrations")
+        migrate(self._change_everywhere, self._look, load())
+        if self._retention is not None:
+            kept.apply(self._change_everywhere, self._look, self._retention, local=bool(self._address.cluster))
+
+    def _change_everywhere(self, statement: str) -> None:
         """Run a statement of a migration, for the cluster where there is one."""
-        self._ensure_open()
         cluster = self._address.cluster
-        if not cluster or statement.startswith("INSERT"):
-            self._corrector.run("could not change its tables", statement)
-            return
-        if "schema_migrations" in statement and self.query("EXISTS TABLE schema_migrations") == [{"result": 1}]:
-            return  # a statement for all nodes waits for those that are down, and every start begins with this one
-        for each in distribute(statement.strip(), cluster):
-            self._corrector.run("could not change its tables", each)
+        once = not cluster or statement.startswith("INSERT")
+        for each in (statement,) if once else distribute(statement.strip(), cluster):
+            self._change_tables(each)
+
+    def _change_tables(self, sql: str, parameters: Mapping[str, object] | None = None) -> None:
+        self._work("could not change its tables", sql, parameters)
 
     def _send(self, block: Block) -> None:
         self._ensure_open()
@@ -274,18 +285,34 @@ class ServerStore:
             self._settle()
             return self._writer.find(f"could not look into {table}", sql, parameters, _KEYS, keys)
 
+    def _worker(self) -> Worker:
+        return Worker(self._correct, self._look, self._prefix, self._address.database, self._address.cluster)
+
+    @contextmanager
+    def _alone_correcting(self) -> Iterator[None]:
+        """No other backend changes stored costs meanwhile."""
+        with exclusively("cost_correction_lock", self._worker(), "changes stored costs"):
+            yield
+
     def _finish_corrections(self) -> None:
         """Change the rows of what is on record and was not finished."""
-        self._ensure_open()
-        if not corrected.unfinished(self.query):
-            return
-        with exclusively(self._correct, self.query, self.instance):
-            for run in corrected.unfinished(self.query):
-                corrected.apply(self._correct, self.query, run)
+        worker = self._worker()
+        worker.catch_up(*corrected.EVERYWHERE)
+        for run in corrected.unfinished(self._look):
+            corrected.apply(worker, run)
 
     def _correct(self, sql: str, parameters: Mapping[str, object]) -> None:
+        self._work("could not correct costs", sql, parameters)
+
+    def _work(self, what: str, sql: str, parameters: Mapping[str, object] | None = None) -> None:
+        """Run a statement by which others see that this backend is at work."""
         self._ensure_open()
-        self._corrector.run("could not correct costs", sql, parameters)
+        self._corrector.run(what, sql, parameters, f"{self._prefix}{uuid.uuid4()}")
+
+    def _look(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, object]]:
+        """Rows of a SELECT, of the node that changes are made by: another one may not know of them yet."""
+        self._ensure_open()
+        return self._corrector.rows("could not answer a query", sql, parameters)
 
     def _roll_up(self, sql: str, parameters: Mapping[str, object]) -> None:
         self._ensure_open()

@@ -33,6 +33,7 @@ RETRYABLE: Final[Mapping[int, str]] = {
     286: "UNSATISFIED_QUORUM_FOR_PREVIOUS_WRITE",
     289: "REPLICA_IS_NOT_IN_QUORUM",
     319: "UNKNOWN_STATUS_OF_INSERT",
+    341: "UNFINISHED",  # a change of rows that a replica could not make, or that is down
     369: "ALL_REPLICAS_ARE_STALE",
     394: "QUERY_WAS_CANCELLED",
     415: "ALL_REPLICAS_LOST",

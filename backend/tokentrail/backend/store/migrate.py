@@ -5,12 +5,15 @@ A file may be applied again after a crash in the middle of it, so every statemen
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from tokentrail.backend.store.errors import StoreError
+
+Query: TypeAlias = Callable[[str], Sequence[Mapping[str, object]]]
+"""Answers one SELECT."""
 
 _DIRECTORY: Final = Path(__file__).parent / "migrations"
 _NAME: Final = re.compile(r"(\d{4})_(\w+)\.sql")
@@ -44,17 +47,11 @@ def load(directory: Path = _DIRECTORY) -> tuple[Migration, ...]:
     return migrations
 
 
-def migrate(
-    execute: Callable[[str], object],
-    query: Callable[[str], Sequence[dict[str, object]]],
-    migrations: Sequence[Migration],
-) -> None:
-    """Apply what `schema_migrations` does not list yet.
+def pending(query: Query, migrations: Sequence[Migration]) -> list[Migration]:
+    """What `schema_migrations`, which is there, does not list yet.
 
-    `execute` runs one statement, `query` a SELECT. Raises `StoreError` when the tables are newer than `migrations`,
-    before anything is changed; errors of the two callables pass through.
+    Raises `StoreError` when the tables are newer than `migrations`; errors of `query` pass through.
     """
-    execute(_LEDGER)
     applied = {row["Version"]: row["Name"] for row in query("SELECT Version, Name FROM schema_migrations")}
     known = {migration.version for migration in migrations}
     if newer := [f"{version} ({name})" for version, name in sorted(applied.items(), key=str) if version not in known]:
@@ -62,13 +59,22 @@ def migrate(
             f"The store was written by a newer Tokentrail: its schema has version {', '.join(newer)}, this one knows "
             f"up to {max(known, default=0)}. Upgrade Tokentrail, or point TOKENTRAIL_STORE at another store."
         )
-    for migration in migrations:
-        if migration.version not in applied:
-            for statement in migration.statements:
-                execute(statement)
-            # The name is of a file that ships with the product: letters, digits and underscores (`_NAME`).
-            entry = f"({migration.version}, '{migration.name}')"
-            execute("INSERT INTO schema_migrations (Version, Name) VALUES " + entry)  # noqa: S608
+    return [migration for migration in migrations if migration.version not in applied]
+
+
+def migrate(execute: Callable[[str], object], query: Query, migrations: Sequence[Migration]) -> None:
+    """Apply what is `pending`, and remember it. One at a time: a migration may throw away what it fills anew.
+
+    `execute` runs one statement, `query` a SELECT. Raises as `pending` does, before anything but the empty table
+    `schema_migrations` is made; errors of the two callables pass through.
+    """
+    execute(_LEDGER)
+    for migration in pending(query, migrations):
+        for statement in migration.statements:
+            execute(statement)
+        # The name is of a file that ships with the product: letters, digits and underscores (`_NAME`).
+        entry = f"({migration.version}, '{migration.name}')"
+        execute("INSERT INTO schema_migrations (Version, Name) VALUES " + entry)  # noqa: S608
 
 
 def _read(path: Path) -> Migration:

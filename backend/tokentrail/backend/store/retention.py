@@ -55,17 +55,13 @@ _TTL: Final = re.compile(r"\bTTL (.*?)(?: SETTINGS |\Z)", re.DOTALL)
 _ENGINES: Final = "SELECT name, engine_full FROM system.tables WHERE database = currentDatabase() ORDER BY name"
 
 
-def apply(execute: Execute, query: Query, retention: Retention, *, local: bool = False) -> tuple[str, ...]:
-    """Give every table the TTL of its class; the answer names those that were changed, usually none.
+def changes(query: Query, retention: Retention, *, local: bool = False) -> dict[str, str]:
+    """What gives every table the TTL of its class, by table: usually nothing.
 
-    With `local` a node's part of a table has a name of its own, and `execute` knows how to change all of them
-    (`cluster.py`).
-
-    Parts of before get to know their age in the background, which reads times only. Errors of the two callables pass
-    through.
+    With `local` a node's part of a table has a name of its own (`cluster.py`). Errors of `query` pass through.
     """
     engines = {str(row["name"]): str(row["engine_full"]) for row in query(_ENGINES)}
-    changed = []
+    statements = {}
     for table, (kept, time) in _TABLES.items():
         engine = engines.get(table + LOCAL if local and table not in EVERYWHERE else table)
         if engine is None:
@@ -73,10 +69,20 @@ def apply(execute: Execute, query: Query, retention: Retention, *, local: bool =
         days: int = getattr(retention, kept)
         wanted = f"{time} + toIntervalDay({days})" if days else ""
         match = _TTL.search(engine)
-        if (match[1] if match else "") == wanted:
-            continue
-        execute(_statement(table, wanted))
-        changed.append(table)
+        if (match[1] if match else "") != wanted:
+            statements[table] = _statement(table, wanted)
+    return statements
+
+
+def apply(execute: Execute, query: Query, retention: Retention, *, local: bool = False) -> tuple[str, ...]:
+    """Make `changes`; the answer names the tables. With `local`, `execute` knows how to change all parts of a table.
+
+    Parts of before get to know their age in the background, which reads times only. Errors of the two callables pass
+    through.
+    """
+    changed = changes(query, retention, local=local)
+    for statement in changed.values():
+        execute(statement)
     if changed:
         _log.info("what is kept for how long has changed for %s", ", ".join(changed))
     return tuple(changed)

@@ -56,10 +56,12 @@ class ServerConnection:
         self._timeout_s = timeout_s or address.timeout_s
         self._client: Client | None = None
 
-    def run(self, what: str, sql: str, parameters: Mapping[str, object] | None = None) -> None:
+    def run(
+        self, what: str, sql: str, parameters: Mapping[str, object] | None = None, query_id: str | None = None
+    ) -> None:
         """Run a statement that answers nothing of interest. `what` says in errors what could not be done."""
         with _translated(what):
-            self._execute(sql, parameters)
+            self._execute(sql, parameters, query_id)
 
     def rows(self, what: str, sql: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, object]]:
         """The rows of a statement. Raises `StoreError`.
@@ -112,10 +114,12 @@ class ServerConnection:
             self._client.disconnect()
             self._client = None
 
-    def _execute(self, sql: str, parameters: Mapping[str, object] | None) -> tuple[list[Any], list[tuple[str, str]]]:
+    def _execute(
+        self, sql: str, parameters: Mapping[str, object] | None, query_id: str | None = None
+    ) -> tuple[list[Any], list[tuple[str, str]]]:
         client = self._open()
         found, columns = client.execute(
-            sql, _encoded(parameters or {}), with_column_types=True, settings=dict(self._settings)
+            sql, _encoded(parameters or {}), with_column_types=True, query_id=query_id, settings=dict(self._settings)
         )
         return found, columns
 

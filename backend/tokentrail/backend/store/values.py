@@ -37,6 +37,11 @@ def parameter(value: object) -> str:
     raise TypeError(f"a query cannot take a {type(value).__name__} as parameter")
 
 
+def quoted(text: str) -> str:
+    """`text` as a string in a statement, for where parameters cannot be: what each node of a cluster is to run."""
+    return "'" + _clean(text).replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
 def _array(items: Sequence[object]) -> str:
     quoted = []
     for item in items:
