@@ -1,17 +1,22 @@
-"""Migrations made for a cluster: as text, for there is none here, and run on one server that takes it off again."""
+"""Migrations made for a cluster, as text, and run on what stands for one: two shards, each a database of one server."""
 
 import re
 import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from support.calls import call, span
-from support.clickhouse_front import CLUSTER, Front
+from support.calls import NOON_NS, call, span
+from support.clickhouse_front import CLUSTER, SECOND, Front
 from support.clickhouse_packets import ServerError
 from support.stores import front, server_store
 from tokentrail.backend.correction import Correction
-from tokentrail.backend.store import StoreError
+from tokentrail.backend.row import Row
+from tokentrail.backend.store import StoreError, StoreUnavailable
 from tokentrail.backend.store.clickhouse_server import ServerStore
 from tokentrail.backend.store.cluster import BY_TRACE, EVERYWHERE, distribute
 from tokentrail.backend.store.migrate import _LEDGER, load
@@ -130,7 +135,8 @@ def test_a_start_makes_no_statement_for_all_nodes_when_there_is_nothing_to_do(tm
         with server_store(address_of(cluster(running))) as store:
             assert store.find_rows([call()]) != set()
 
-        assert [query.sql for query in running.queries if "ON CLUSTER" in query.sql] == []
+        for_all = [query.sql for query in running.queries if re.search("ON CLUSTER|clusterAllReplicas", query.sql)]
+        assert for_all == []
 
 
 def test_backends_that_start_at_the_same_moment_make_the_tables_of_a_cluster_once(tmp_path: Path) -> None:
@@ -186,14 +192,146 @@ def test_a_cluster_that_the_server_does_not_know_is_told(tmp_path: Path) -> None
         store.close()
 
 
-def test_costs_on_a_cluster_are_not_changed_and_nothing_is_recorded(tmp_path: Path) -> None:
+def test_nothing_is_looked_up_while_an_insert_that_broke_runs_on_another_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+
+    def slow(sql: str) -> None:
+        if sql.startswith("INSERT INTO llm_requests"):
+            assert go_on.wait(30)
+
+    with front(tmp_path) as running, server_store(address_of(cluster(running) + "&timeout=2")) as store:
+        monkeypatch.setattr(running, "wait_for", lambda query_id: None)  # KILL QUERY finds what is on its own node
+        with running.hook("data", slow):
+            with pytest.raises(StoreUnavailable):
+                store.insert([], [call()])
+            with pytest.raises(StoreUnavailable, match="still runs on another node"):
+                store.find_rows([call()])
+            go_on.set()
+            while any(each.startswith("tokentrail-") for each in running.running_ids):
+                time.sleep(0.05)
+
+        assert store.find_rows([call()]) != set()
+
+
+def calls_of_all_shards() -> list[Row]:
+    """Of so many traces, some are on each of two shards."""
+    return [call(trace_id=f"{number:032x}", time_ns=NOON_NS + number) for number in range(8)]
+
+
+def corrections_of(rows: list[Row]) -> list[Correction]:
+    return [Correction(row, replace(row, cost_usd=Decimal("0.5"), price_version="new")) for row in rows]
+
+
+def at_other(word: str, code: int, reached: list[str]) -> Callable[[str], None]:
+    """The second node refuses statements that have `word`."""
+
+    def refuse(sql: str) -> None:
+        if word in sql:
+            reached.append(sql)
+            raise ServerError(code, "the other node says no")
+
+    return refuse
+
+
+def test_rows_are_spread_over_the_shards(tmp_path: Path) -> None:
     with front(tmp_path) as running, server_store(address_of(cluster(running))) as store:
-        store.insert([], [call()])
+        store.insert([], calls_of_all_shards())
 
-        with pytest.raises(StoreError, match="cannot be changed on a cluster"):
-            store.correct([Correction(call(), call())], "run-1", 1)
+        first = store.query("SELECT count() AS n FROM llm_requests_local")[0]["n"]
+        second = store.query(f"SELECT count() AS n FROM default{SECOND}.llm_requests_local")[0]["n"]
+        assert isinstance(first, int)
+        assert isinstance(second, int)
+        assert min(first, second) > 0, "or nothing here tells anything about clusters"
+        assert first + second == 8
+        assert store.query("SELECT count() AS n FROM llm_requests") == [{"n": 8}]
 
-        assert store.query("SELECT count() AS n FROM cost_corrections") == [{"n": 0}]
+
+def test_costs_are_not_changed_and_nothing_is_recorded_while_a_node_is_down(tmp_path: Path) -> None:
+    rows, asked = calls_of_all_shards(), list[str]()
+    with front(tmp_path) as running, server_store(address_of(cluster(running))) as store:
+        store.insert([], rows)
+        with running.hook("other", at_other("clusterAllReplicas", 279, asked)):
+            with pytest.raises(StoreUnavailable, match="Trying again later"):
+                store.correct(corrections_of(rows), "run-1", 1)
+            assert asked != []
+            assert store.query("SELECT count() AS n FROM cost_corrections") == [{"n": 0}]
+
+        store.correct(corrections_of(rows), "run-2", 1)
+        assert store.query("SELECT DISTINCT PriceVersion AS v FROM llm_requests") == [{"v": "new"}]
+
+
+@pytest.mark.parametrize("statement", ["KILL MUTATION", "CREATE OR REPLACE", "ALTER TABLE"])
+def test_a_correction_that_a_node_could_not_take_part_in_is_unfinished_until_it_can(
+    tmp_path: Path, statement: str
+) -> None:
+    rows, refused = calls_of_all_shards(), list[str]()
+    with front(tmp_path) as running, server_store(address_of(cluster(running))) as store:
+        store.insert([], rows)
+        no = pytest.raises(StoreUnavailable, match="the other node says no")
+        with running.hook("other", at_other(statement, 341, refused)), no:
+            store.correct(corrections_of(rows), "run-1", 1)
+        assert refused != []
+        assert store.query("SELECT count() AS n FROM system.mutations WHERE NOT is_done") == [{"n": 0}]
+
+        store.migrate()
+
+        assert store.query("SELECT DISTINCT PriceVersion AS v FROM llm_requests") == [{"v": "new"}]
+        assert store.query("SELECT DISTINCT Run FROM cost_correction_runs") == [{"Run": "run-1"}]
+
+
+def test_a_correction_that_is_made_does_not_fail_for_what_is_left_in_memory(tmp_path: Path) -> None:
+    rows, refused = calls_of_all_shards(), list[str]()
+    with front(tmp_path) as running, server_store(address_of(cluster(running))) as store:
+        store.insert([], rows)
+        with running.hook("other", at_other("TRUNCATE", 341, refused)):
+            store.correct(corrections_of(rows), "run-1", 1)
+
+        assert refused != []
+        assert store.query("SELECT DISTINCT PriceVersion AS v FROM llm_requests") == [{"v": "new"}]
+        assert store.query("SELECT DISTINCT Run FROM cost_correction_runs") == [{"Run": "run-1"}]
+
+
+def test_every_node_takes_part_in_every_step_of_a_correction(tmp_path: Path) -> None:
+    rows = calls_of_all_shards()
+    with front(tmp_path) as running, server_store(address_of(cluster(running))) as store:
+        store.insert([], rows)
+        running.queries.clear()
+
+        store.correct(corrections_of(rows), "run-1", 1)
+
+        sent = [" ".join(query.sql.split()) for query in running.queries]
+    changes = [sql for sql in sent if not sql.startswith(("SELECT", "DESCRIBE"))]
+    for sql in changes:
+        shared = re.match(r"INSERT INTO (\w+)", sql)
+        assert shared[1] in EVERYWHERE if shared else f" ON CLUSTER `{CLUSTER}`" in sql, sql
+    (mutation,) = (sql for sql in changes if sql.startswith("ALTER"))
+    assert "ALTER TABLE llm_requests_local ON CLUSTER" in mutation
+    assert "mutations_sync = 2" in mutation
+    at = changes.index(mutation)
+    filled = next(number for number, sql in enumerate(changes) if sql.startswith("CREATE OR REPLACE"))
+    known = [number for number, sql in enumerate(changes) if sql.startswith("SYSTEM SYNC REPLICA")]
+    assert min(known) < max(known) < filled < at
+
+
+def test_a_mutation_that_looks_up_has_to_be_allowed_on_replicas(tmp_path: Path) -> None:
+    """The front refuses what a replica refuses."""
+    update = f"ALTER TABLE llm_requests_local ON CLUSTER `{CLUSTER}` UPDATE CostUsd = joinGet('t', 'c', 1) WHERE 1"
+    no = pytest.raises(StoreError, match="must use only deterministic functions")
+    with front(tmp_path) as running, server_store(address_of(cluster(running))) as store, no:
+        store._correct(update, {})
+
+
+def test_a_migration_waits_for_no_node_that_is_down(tmp_path: Path) -> None:
+    asked = list[str]()
+    with front(tmp_path) as running, running.hook("other", at_other("clusterAllReplicas", 279, asked)):
+        store = ServerStore(address_of(cluster(running)))
+        with pytest.raises(StoreUnavailable, match="Trying again later"):
+            store.migrate()
+        store.close()
+
+        assert [query.sql for query in running.queries if "ON CLUSTER" in query.sql] == []
 
 
 def test_a_replica_without_keeper_is_unavailable(tmp_path: Path) -> None:

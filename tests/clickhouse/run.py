@@ -14,7 +14,7 @@ from typing import Final
 
 HERE: Final = Path(__file__).parent
 COMPOSE: Final = ("docker", "compose", "--file", str(HERE / "compose.yaml"))
-SUITES: Final = ("test_store_suite.py", "test_store_corrections.py")
+SUITES: Final = ("test_store_suite.py", "test_store_corrections.py", "test_store_several_backends.py")
 SKIPPED: Final = 77
 _SINGLE, _CLUSTER = "TOKENTRAIL_TEST_CLICKHOUSE", "TOKENTRAIL_TEST_CLICKHOUSE_CLUSTER"
 

@@ -65,6 +65,9 @@ WHERE Timestamp >= fromUnixTimestamp64Nano({{first:Int64}}) AND Timestamp <= fro
 _KEYS: Final = "_keys"
 """The table that goes with a look: what to look for."""
 _KILL: Final = "KILL QUERY WHERE query_id = {query:String} SYNC"
+_RUNNING: Final = """
+SELECT count() AS n FROM {processes} WHERE initial_query_id = {{query:String}} SETTINGS skip_unavailable_shards = 1
+"""
 
 _CONTESTED: Final = frozenset({473, 517})
 """DEADLOCK_AVOIDED, CANNOT_ASSIGN_ALTER: what a change of a table meets when another one is on its way, such as that of
@@ -267,8 +270,14 @@ class ServerStore:
 
     def _settle(self) -> None:
         """Have inserts end whose connections broke, so that what is looked for is not on its way."""
+        what = "could not end an insert whose connection broke"
         while self._unsettled:
-            self._writer.run("could not end an insert whose connection broke", _KILL, {"query": self._unsettled[0]})
+            query = {"query": self._unsettled[0]}
+            self._writer.run(what, _KILL, query)
+            if self._address.cluster:  # the node it was sent to may be another one, where it cannot be ended from here
+                running = _RUNNING.format(processes=self._worker().everywhere("system.processes"))
+                if self._writer.rows(what, running, query) != [{"n": 0}]:
+                    raise StoreUnavailable(f"The store {what}: it still runs on another node. Try again later.")
             self._unsettled.pop(0)
 
     def _find_keys(self, table: str, keys: Block, times_ns: Sequence[int]) -> set[Key]:

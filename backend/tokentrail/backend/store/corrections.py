@@ -145,11 +145,12 @@ def apply(worker: Worker, run: str) -> None:
             worker.execute(_update(worker, table, run, part), {})
         rollups.fill_corrected(worker.execute, worker.query, run)
         worker.execute(_FINISH, {"run": run})
-        worker.execute(empty, {})
     except BaseException:
         with suppress(StoreError):
             worker.execute(kill, {})  # or it would be tried for ever, and again at each start
         raise
+    with suppress(StoreError):  # it is done; what stays in memory the next one replaces
+        worker.execute(empty, {})
 
 
 def _update(worker: Worker, table: str, run: str, part: Mapping[str, object]) -> str:
