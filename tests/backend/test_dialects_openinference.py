@@ -1,12 +1,14 @@
 """OpenInference, rule by rule; recorded spans are in `test_dialects_instrumentations.py`."""
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from support.spans import SECOND, START, a_span
+from tokentrail.backend import dialects
 from tokentrail.backend.dialects.merge import merge
 from tokentrail.backend.dialects.openinference import OpenInference
 from tokentrail.backend.dialects.otel_genai import OtelGenAI
@@ -28,6 +30,7 @@ def read(attributes: Attributes, **fields: Any) -> Row:
         (("openinference.span.kind",), True),
         (("llm.input_messages.0.message.role",), True),
         (("llm.token_count.prompt",), True),
+        (("gen_ai.operation.name", "tag.tags"), True),
         (("llm.request.type", "llm.usage.total_tokens"), False),
         (("gen_ai.operation.name", "session.id"), False),
         ((), False),
@@ -75,6 +78,15 @@ def test_the_kind_is_the_one_that_the_span_says(named: str, kind: str, operation
 )
 def test_without_a_kind_the_words_of_a_call_tell_one(attributes: Attributes, kind: str) -> None:
     assert read(attributes).kind == kind
+
+
+def test_tags_on_a_span_of_the_conventions_are_its_tags_and_change_nothing_else() -> None:
+    call: Attributes = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "m", "gen_ai.usage.input_tokens": 5}
+
+    plain, tagged = (dialects.read(a_span(attributes)) for attributes in (call, {**call, "tag.tags": ("a", "b")}))
+
+    assert plain is not None
+    assert tagged == replace(plain, tags=("a", "b"))
 
 
 def test_the_kind_decides_against_an_operation_of_the_conventions() -> None:

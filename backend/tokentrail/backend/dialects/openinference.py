@@ -30,6 +30,7 @@ from tokentrail.semconv import cost, finish, genai
 from tokentrail.semconv.usage import Usage
 
 _KIND: Final = "openinference.span.kind"
+_TAGS: Final = "tag.tags"
 _MARKS: Final = ("llm.input_messages.", "llm.token_count.")
 _OF_CALLS: Final = (*_MARKS, "llm.output_messages.", "llm.model_name")
 """What a call has and what is around one has not: a prompt template is put on every span within its context."""
@@ -74,8 +75,8 @@ class OpenInference:
     name = "openinference"
 
     def matches(self, keys: Sequence[str], scope: str) -> bool:
-        """True for a kind of span of its own, or for messages or token counts in its words."""
-        return _KIND in keys or any(key.startswith(_MARKS) for key in keys)
+        """True for a kind of span of its own, for messages or token counts in its words, and for tags, on any span."""
+        return _KIND in keys or _TAGS in keys or any(key.startswith(_MARKS) for key in keys)
 
     def read(self, span: Span) -> Row | None:
         """The span's row, of whatever kind."""
@@ -111,7 +112,7 @@ class OpenInference:
             user_id=coerce.text(attributes, *_USER),
             session_id=coerce.text(attributes, *_SESSION),
             properties=_properties(attributes),
-            tags=coerce.texts(coerce.first(attributes, "tag.tags")),
+            tags=coerce.texts(coerce.first(attributes, _TAGS)),
             prompt_name=coerce.text(attributes, genai.PROMPT_NAME, "prompt.id"),
             prompt_version=coerce.text(attributes, genai.PROMPT_VERSION, "llm.prompt_template.version"),
             input_messages=content.input_messages,
