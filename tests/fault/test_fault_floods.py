@@ -17,7 +17,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from support import otlp
-from support.backend_process import BackendProcess
+from support.backend_process import BackendProcess, http_request
 from support.fault_load import PROTOBUF, Load, assert_all_there_once, balance, footprint, settled
 
 FLOOD = 400
@@ -214,6 +214,18 @@ def framed(number: int, content: bytes) -> bytes:
     while left > 127:
         size, left = size + bytes([left & 127 | 128]), left >> 7
     return bytes([number << 3 | 2]) + size + bytes([left]) + content
+
+
+def test_short_texts_without_end_are_refused_before_they_are_read(backend: BackendProcess) -> None:
+    before = footprint(backend)
+    point = b'{"bucketCounts":["12"' + b',"12"' * 13_000_000 + b"]}"
+    body = b'{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"histogram":{"dataPoints":[' + point + b"]}}]}]}]}"
+    headers = {"content-type": "application/json", "content-encoding": "gzip"}
+
+    answer = http_request(f"{backend.http}/v1/metrics", gzip.compress(body, 1), headers)
+
+    assert answer.status == 413
+    assert footprint(backend).peak_mb < before.peak_mb + 250, "a few copies of the body"
 
 
 @pytest.mark.parametrize("content_type", ["application/x-protobuf", "application/json"])

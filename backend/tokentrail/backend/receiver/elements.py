@@ -35,7 +35,10 @@ _REQUESTS: Final = {
     Signal.LOGS: ExportLogsServiceRequest.DESCRIPTOR,
     Signal.METRICS: ExportMetricsServiceRequest.DESCRIPTOR,
 }
-_TEXTS: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_TEXT: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_TEXTS: Final = re.compile(_TEXT, re.DOTALL)
+_SOME_TEXTS: Final = re.compile(rb'(?:[^"]*+' + _TEXT + rb"){1,10000}+", re.DOTALL)
+"""With what is between them. Not all at once: what is left of a body of millions would be as many objects."""
 _VARINT, _FIXED64, _LENGTH, _GROUP, _END_GROUP, _FIXED32 = range(6)
 _PACKED_NUMBERS: Final = frozenset(
     {
@@ -77,15 +80,19 @@ def require_few_elements(body: bytes, signal: Signal, most: int = MAX_ELEMENTS) 
 
 def require_few_json_elements(body: bytes, signal: Signal, most: int = MAX_ELEMENTS) -> None:
     """The same for a JSON body, whose pieces are its objects and arrays, and what they hold; it is not parsed."""
-    if len(body) // _LEAST_BYTES <= most or _json_elements(body) <= most:
+    if len(body) // _LEAST_BYTES <= most or _thirds(body) <= most * 3:
         return
-    if _json_elements(_TEXTS.sub(b"", body)) > most:
+    counted, at = 0, 0
+    while counted <= most * 3 and (some := _SOME_TEXTS.match(body, at)):
+        counted += _thirds(_TEXTS.sub(b"", some[0]))
+        at = some.end()
+    if counted + _thirds(body[at:]) > most * 3:
         raise TooManyElementsError(signal, 0, most)
 
 
-def _json_elements(body: bytes) -> int:
-    """Objects and arrays; three numbers, or members of an object, are as large as one of them."""
-    return body.count(b"{") + body.count(b"[") + body.count(b",") // 3
+def _thirds(body: bytes) -> int:
+    """Objects and arrays, of which each is as large as three numbers or members of an object."""
+    return 3 * (body.count(b"{") + body.count(b"[")) + body.count(b",")
 
 
 def _are_few(body: bytes, signal: Signal, most: int, worthwhile: int) -> bool | None:
