@@ -38,7 +38,7 @@ def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def where(shared: Opened) -> Opened:
     """The store, empty."""
     for table in ("otel_traces", "otel_traces_trace_id_ts", "llm_requests", "llm_contents", "otel_logs"):
-        shared.write(f"TRUNCATE TABLE {shared.held(table)}")
+        shared.write(f"TRUNCATE TABLE {shared.held(table)}{shared.on}")
     return shared
 
 
@@ -109,7 +109,10 @@ def test_a_span_is_laid_out_as_the_collectors_exporter_lays_it_out(store: AnySto
 
 
 def test_the_tables_of_spans_have_the_columns_of_the_collectors_exporter(store: AnyStore) -> None:
-    sql = "SELECT name, type FROM system.columns WHERE table = {table:String} AND default_kind = '' ORDER BY position"
+    sql = (
+        "SELECT name, type FROM system.columns WHERE database = currentDatabase() AND table = {table:String} "
+        "AND default_kind = '' ORDER BY position"
+    )
 
     traces = [(row["name"], row["type"]) for row in store.query(sql, {"table": "otel_traces"})]
     lookup = [(row["name"], row["type"]) for row in store.query(sql, {"table": "otel_traces_trace_id_ts"})]
@@ -355,14 +358,15 @@ def test_an_insert_that_may_succeed_later_is_unavailable(where: Opened, setting:
     store = where.store
     store.insert([], [fresh_call()])
     store.insert([], [fresh_call()])
-    where.write("SYSTEM STOP MERGES")
-    where.write(f"ALTER TABLE {where.held('llm_requests')} MODIFY SETTING {setting} = {value}")
+    table = f"{where.held('llm_requests')}{where.on}"
+    where.write(f"SYSTEM STOP MERGES{where.on}")
+    where.write(f"ALTER TABLE {table} MODIFY SETTING {setting} = {value}")
     try:
         with pytest.raises(StoreUnavailable, match=code) as caught:
             store.insert([], [fresh_call(user_id="a-private-name")])
     finally:
-        where.write(f"ALTER TABLE {where.held('llm_requests')} RESET SETTING {setting}")
-        where.write("SYSTEM START MERGES")
+        where.write(f"ALTER TABLE {table} RESET SETTING {setting}")
+        where.write(f"SYSTEM START MERGES{where.on}")
 
     store.insert([], [fresh_call()])
 
@@ -372,12 +376,13 @@ def test_an_insert_that_may_succeed_later_is_unavailable(where: Opened, setting:
 
 def test_an_insert_that_can_never_succeed_is_an_error_that_tells_no_data(where: Opened) -> None:
     store = where.store
-    where.write(f"ALTER TABLE {where.held('llm_requests')} ADD CONSTRAINT nobody CHECK UserId != 'a-private-name'")
+    table = f"{where.held('llm_requests')}{where.on}"
+    where.write(f"ALTER TABLE {table} ADD CONSTRAINT nobody CHECK UserId != 'a-private-name'")
     try:
         with pytest.raises(StoreError, match="VIOLATED_CONSTRAINT") as caught:
             store.insert([], [fresh_call(user_id="a-private-name")])
     finally:
-        where.write(f"ALTER TABLE {where.held('llm_requests')} DROP CONSTRAINT nobody")
+        where.write(f"ALTER TABLE {table} DROP CONSTRAINT nobody")
 
     assert not isinstance(caught.value, StoreUnavailable)
     assert "a-private-name" not in str(caught.value)

@@ -49,6 +49,12 @@ class Opened:
         """The table that holds the rows of `table`."""
         return table + LOCAL if "cluster" in self.kind and table not in EVERYWHERE else table
 
+    @property
+    def on(self) -> str:
+        """What makes a statement one for all nodes that hold rows."""
+        cluster = self.store._address.cluster if isinstance(self.store, ServerStore) else ""
+        return f" ON CLUSTER `{cluster}`" if cluster else ""
+
     def write(self, sql: str) -> None:
         """Run a statement that changes something."""
         if isinstance(self.store, ChdbStore):
