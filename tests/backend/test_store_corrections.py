@@ -347,11 +347,21 @@ def test_of_several_that_find_a_lock_left_behind_one_at_a_time_has_it(
     assert isinstance(store, ServerStore)
     others = [ServerStore(store._address, f"tests:{number}") for number in (3, 4, 5)]
     within, most, failures = [0], [0], list[BaseException]()
+    remove, first, entered = lock._remove, threading.Lock(), threading.Event()
+
+    def late(name: str, token: str, worker: lock.Worker) -> str:
+        """All but the first have found out, too, and act on it when the first has the lock already."""
+        if not first.acquire(blocking=False):
+            assert entered.wait(30)
+        return remove(name, token, worker)
+
+    monkeypatch.setattr(lock, "_remove", late)
 
     def work(other: ServerStore) -> None:
         try:
             with exclusively("cost_correction_lock", other._worker(), "works"):
                 within[0] += 1
+                entered.set()
                 most[0] = max(most[0], within[0])
                 other._correct("SELECT sleep(0.5)", {})
                 within[0] -= 1

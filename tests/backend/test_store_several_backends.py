@@ -174,7 +174,7 @@ def test_a_backend_that_is_killed_when_it_has_thrown_away_what_another_had_fille
 
 def kill_after(statements: int, backend: ServerStore) -> None:
     """Nothing reaches the server any more after so many statements of `backend`, whatever it tries."""
-    work, send, sent = backend._work, backend._send, [0]
+    work, insert, sent = backend._work, backend._insert, [0]
 
     def counted(execute: Callable[..., None]) -> Callable[..., None]:
         def run(*args: object) -> None:
@@ -185,7 +185,7 @@ def kill_after(statements: int, backend: ServerStore) -> None:
 
         return run
 
-    backend._work, backend._send = counted(work), counted(send)  # type: ignore[method-assign]
+    backend._work, backend._insert = counted(work), counted(insert)  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize("kind", SERVED)
@@ -221,8 +221,8 @@ def test_a_correction_of_a_backend_that_ends_at_any_statement_is_finished_by_ano
                 assert records == [{"n": len(rows)}]
                 assert found == {(Decimal("0.5"), "new")}
                 assert done == [{"Run": run}]
-            if outcomes[-2:] == ["done", "done"]:
+            if outcomes[-3:] == ["done"] * 3:
                 break
 
-    assert outcomes.count("killed") >= 9, "lock, record, kill, fill, two months, finish, empty, unlock"
+    assert outcomes.count("killed") >= 8, "lock, record, kill, empty, fill, two months, finish"
     assert outcomes[-1] == "done"

@@ -194,12 +194,12 @@ class ServerStore:
         """See `_base.Store.correct`. While another backend does, or a node of the cluster is down, nothing is put on
         record: `StoreUnavailable`.
         """
+        record = corrected.encode_corrections(corrections, run, at_ns)
         with self._correcting:
             self._ensure_open()
             with self._alone_correcting():
                 self._finish_corrections()
-                with self._writing:
-                    self._send(corrected.encode_corrections(corrections, run, at_ns))
+                self._insert(self._corrector, record, self._prefix)
                 self._finish_corrections()
 
     def roll_up(self, since_ns: int, until_ns: int) -> int:
@@ -261,9 +261,12 @@ class ServerStore:
     def _send(self, block: Block) -> None:
         self._ensure_open()
         self._settle()
-        query_id = f"tokentrail-{uuid.uuid4()}"
+        self._insert(self._writer, block, "tokentrail-")
+
+    def _insert(self, connection: ServerConnection, block: Block, prefix: str) -> None:
+        query_id = f"{prefix}{uuid.uuid4()}"
         try:
-            self._writer.insert(block, {"insert_deduplication_token": _token(block)}, query_id)
+            connection.insert(block, {"insert_deduplication_token": _token(block)}, query_id)
         except TransportError:
             self._unsettled.append(query_id)
             raise
@@ -305,9 +308,9 @@ class ServerStore:
 
     def _finish_corrections(self) -> None:
         """Change the rows of what is on record and was not finished."""
-        worker = self._worker()
+        worker = replace(self._worker(), query=self._look_at_work)
         worker.catch_up(*corrected.EVERYWHERE)
-        for run in corrected.unfinished(self._look):
+        for run in corrected.unfinished(worker.query):
             corrected.apply(worker, run)
 
     def _correct(self, sql: str, parameters: Mapping[str, object]) -> None:
@@ -316,12 +319,17 @@ class ServerStore:
     def _work(self, what: str, sql: str, parameters: Mapping[str, object] | None = None) -> None:
         """Run a statement by which others see that this backend is at work."""
         self._ensure_open()
-        self._corrector.run(what, sql, parameters, f"{self._prefix}{uuid.uuid4()}")
+        self._corrector.run(what, sql, parameters, self._prefix)
 
     def _look(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, object]]:
         """Rows of a SELECT, of the node that changes are made by: another one may not know of them yet."""
         self._ensure_open()
         return self._corrector.rows("could not answer a query", sql, parameters)
+
+    def _look_at_work(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, object]]:
+        """The same, where the answer may take so long that others would think this backend gone."""
+        self._ensure_open()
+        return self._corrector.rows("could not answer a query", sql, parameters, self._prefix)
 
     def _roll_up(self, sql: str, parameters: Mapping[str, object]) -> None:
         self._ensure_open()

@@ -41,7 +41,7 @@ class Worker:
     execute: Callable[[str, Mapping[str, object]], object]
     """Runs one statement; ids of all of them begin with `prefix`."""
     query: Query
-    """Not one of those: a look is no work."""
+    """Not one of those while a lock is asked for: that is no work, and would keep its own lock from being its own."""
     prefix: str
     database: str
     cluster: str = ""

@@ -10,6 +10,7 @@ back as the text that the embedded store gives as well, so that both stores have
 import logging
 import re
 import struct
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -56,29 +57,32 @@ class ServerConnection:
         self._timeout_s = timeout_s or address.timeout_s
         self._client: Client | None = None
 
-    def run(
-        self, what: str, sql: str, parameters: Mapping[str, object] | None = None, query_id: str | None = None
-    ) -> None:
-        """Run a statement that answers nothing of interest. `what` says in errors what could not be done."""
-        with _translated(what):
-            self._execute(sql, parameters, query_id)
+    def run(self, what: str, sql: str, parameters: Mapping[str, object] | None = None, prefix: str = "") -> None:
+        """Run a statement that answers nothing of interest. `what` says in errors what could not be done.
 
-    def rows(self, what: str, sql: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, object]]:
-        """The rows of a statement. Raises `StoreError`.
+        Its id begins with `prefix`, where there is one.
+        """
+        with _translated(what):
+            self._execute(sql, parameters, prefix)
+
+    def rows(
+        self, what: str, sql: str, parameters: Mapping[str, object] | None = None, prefix: str = ""
+    ) -> list[dict[str, object]]:
+        """The rows of a statement; `what` and `prefix` as above. Raises `StoreError`.
 
         A SELECT is run inside another that makes text of each row, in the types that DESCRIBE tells: the driver's own
         values lose the nanoseconds of times. Other statements answer with texts and small numbers only.
         """
         with _translated(what):
             if not _is_select(sql):
-                found, columns = self._execute(sql, parameters)
+                found, columns = self._execute(sql, parameters, prefix)
                 return [dict(zip((name for name, _ in columns), row, strict=True)) for row in found]
             select, settings = _split_settings(sql)
-            described, _ = self._execute(f"DESCRIBE TABLE ({select}\n)", parameters)
+            described, _ = self._execute(f"DESCRIBE TABLE ({select}\n)", parameters, prefix)
             names, types = [str(row[0]) for row in described], [str(row[1]) for row in described]
             # Two SELECTs of this package, put together; values come as parameters.
             texts = f"SELECT formatRowNoNewline('JSONCompactEachRow', *) FROM ({select}\n) {settings}"  # noqa: S608
-            lines, _ = self._execute(texts, parameters)
+            lines, _ = self._execute(texts, parameters, prefix)
             return values.decode_rows(names, types, (str(line) for (line,) in lines))
 
     def insert(self, block: Block, settings: Mapping[str, object], query_id: str) -> None:
@@ -115,9 +119,10 @@ class ServerConnection:
             self._client = None
 
     def _execute(
-        self, sql: str, parameters: Mapping[str, object] | None, query_id: str | None = None
+        self, sql: str, parameters: Mapping[str, object] | None, prefix: str
     ) -> tuple[list[Any], list[tuple[str, str]]]:
         client = self._open()
+        query_id = f"{prefix}{uuid.uuid4()}" if prefix else None
         found, columns = client.execute(
             sql, _encoded(parameters or {}), with_column_types=True, query_id=query_id, settings=dict(self._settings)
         )
