@@ -145,6 +145,18 @@ def test_corrections_reach_every_month_at_once(store: AnyStore) -> None:
     assert [each["PriceVersion"] for each in costs(store)] == ["genai-prices 0.2.3", *["overlay 2"] * 3]
 
 
+def test_the_sums_of_hours_are_those_of_corrected_calls(store: AnyStore) -> None:
+    rows = rows_of(0, 1, 2, 40)
+    store.insert([], rows, NOON_NS)
+    sums = "SELECT sum(Requests) AS calls, sum(CostUsd) AS usd FROM llm_requests_hourly FINAL"
+    assert store.roll_up(0, NOON_NS + 50 * DAY_NS) == 4
+    assert store.query(sums) == [{"calls": 4, "usd": Decimal("0.001020000004")}]
+
+    store.correct([corrected(row) for row in rows], "run-1", NOON_NS)
+
+    assert store.query(sums) == [{"calls": 4, "usd": Decimal(2)}]
+
+
 def test_a_span_that_is_stored_twice_is_corrected_twice(store: AnyStore) -> None:
     (row,) = rows_of(0)
     store.insert([], [row])
