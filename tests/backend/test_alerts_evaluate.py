@@ -1,6 +1,8 @@
 """What alerts measure, on the real store: every expected number is counted by hand from the calls of the test."""
 
+import random
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -366,6 +368,77 @@ def test_requests_too_few_can_be_told_without_any(alerts: Alerts) -> None:
     said = alerts.ask("metric: requests; threshold: 1; direction: below")
 
     assert _numbers(said) == [({}, 0.0, 0, True)]
+
+
+@pytest.mark.parametrize(
+    ("definition", "calls", "lasts_ns"),
+    [
+        ("window: 10m", {"ended_ago_ns": 4 * MINUTE}, 6 * MINUTE),
+        ("window: 10m; confirm: 5m; metric: error_rate; threshold: 5%", {"ended_ago_ns": 4 * MINUTE}, MINUTE),
+        ("window: 10m; confirm: 5m; metric: error_rate; threshold: 5%", {"ended_ago_ns": 6 * MINUTE}, 4 * MINUTE),
+        ("window: 10m", {"ended_ago_ns": 10 * MINUTE}, 0),
+        ("window: 1h", {"ended_ago_ns": MINUTE}, 10 * MINUTE),
+        ("window: 10m", {"ended_ago_ns": -30 * SECOND}, 30 * SECOND),
+        ("window: 10m", {"ended_ago_ns": 0}, 0),
+        # Older than that and longer than an hour, it is not looked at.
+        ("window: 10m", {"ended_ago_ns": 3 * MINUTE, "duration_ns": 65 * MINUTE}, 2 * MINUTE),
+        ("window: 10m; filters: {user: nobody}", {"ended_ago_ns": 4 * MINUTE}, 10 * MINUTE),
+        (
+            "metric: latency; threshold: 1s; window: 10m; compare: {with: 1h, times: 2, history: 30m}",
+            {"ended_ago_ns": 25 * MINUTE},
+            5 * MINUTE - 1,
+        ),
+        (
+            "metric: latency; threshold: 1s; window: 10m; compare: {with: 1h, times: 2, history: 30m}",
+            {"ended_ago_ns": 65 * MINUTE},
+            5 * MINUTE,
+        ),
+        ("window: 10m; compare: {with: 1h, times: 2, history: 30m}", {"ended_ago_ns": 25 * MINUTE}, 0),
+    ],
+)
+def test_it_says_how_long_it_stays_as_it_is(
+    alerts: Alerts, definition: str, calls: dict[str, int], lasts_ns: int
+) -> None:
+    alerts.add(3, **calls)
+
+    assert alerts.ask(definition).same_until_ns - NOW == lasts_ns
+
+
+def test_calls_of_clocks_that_are_ahead_do_not_count_before_their_time(alerts: Alerts) -> None:
+    alerts.add(3, ended_ago_ns=-30 * SECOND)
+    grouped = one("window: 10m; group_by: model")
+
+    now, then, after = (alerts.ask(grouped, NOW + later_ns) for later_ns in (0, 30 * SECOND, 30 * SECOND + 1))
+
+    assert (now.findings, now.groups) == (then.findings, then.groups) == ((), 0)
+    assert [each.requests for each in after.findings] == [3]
+
+
+def test_nothing_is_different_before_it_is_to_be_asked_again(alerts: Alerts) -> None:
+    chance = random.Random(5)
+    for number in range(60):
+        alerts.add(
+            chance.randrange(1, 30),
+            ended_ago_ns=chance.choice([90 * SECOND, 5 * MINUTE, HOUR, 6 * HOUR, 23 * HOUR]) * number // 30 - MINUTE,
+            duration_ns=chance.choice([SECOND, 20 * SECOND, 70 * MINUTE]),
+            ttft_ns=chance.choice([None, SECOND]),
+            cost_usd=chance.choice([None, Decimal("0.5")]),
+            error_type=chance.choice(["", "timeout"]),
+            user_id=f"user-{number % 3}",
+        )
+
+    told = 0
+    for definition in shipped().definitions:
+        known = alerts.ask(definition)
+        for step in range(1, 21):
+            until_ns = NOW + step * 121 * SECOND
+            now = alerts.ask(definition, until_ns)
+            if until_ns <= known.same_until_ns:
+                told += 1
+                assert replace(known, until_ns=until_ns, same_until_ns=now.same_until_ns) == now
+            else:
+                known = now
+    assert told > 40
 
 
 def test_the_api_tells_each_alert_at_any_time(alerts: Alerts) -> None:

@@ -18,6 +18,13 @@ from tokentrail.backend.store.errors import StoreUnavailable
 
 ALERT = "{{name: {name}, metric: requests, threshold: {threshold}, window: 1m, every: {every}, severity: low}}"
 LONG = "x" * 300
+START_NS = 1000 * 10**9
+
+
+def _row(**columns: object) -> dict[str, object]:
+    """What the store says of five calls of now."""
+    times = {"coming_ns": 0, "oldest_ns": START_NS, "begun_ns": START_NS}
+    return {"value": 5.0, "requests": 5, "seen": 5, **times, **columns}
 
 
 class _Store(MemoryStore):
@@ -25,7 +32,7 @@ class _Store(MemoryStore):
 
     def __init__(self) -> None:
         super().__init__()
-        self.rows: list[dict[str, object]] = [{"value": 5.0, "requests": 5}]
+        self.rows: list[dict[str, object]] = [_row()]
         self.fails = False
         self.asked = 0
 
@@ -47,7 +54,7 @@ def _alert(name: str = "A", threshold: int = 3, every: str = "30s") -> str:
 
 class _Scene:
     def __init__(self, path: Path) -> None:
-        self.path, self.store, self.now_ns = path, _Store(), 1000 * 10**9
+        self.path, self.store, self.now_ns = path, _Store(), START_NS
         self.runner = AlertRunner(self.store, AlertFile(path), lambda: self.now_ns)
         self.metrics = Metrics("1")
         self.metrics.watch_alerts(AlertMetrics(self.runner.standings, self.runner.file))
@@ -101,7 +108,8 @@ def test_an_idle_backend_does_not_ask_what_can_only_have_the_same_answer(scene: 
         scene.now_ns += 30 * 10**9
 
     assert asked[0] == asked[19] == 1, "nothing was there, and nothing came"
-    assert asked[20] == 2, "after ten minutes all the same: a clock may be ahead"
+    assert asked[20] == 1, "ten minutes"
+    assert asked[21] == 2, "longer all the same: a clock may be ahead"
     assert scene.read("tokentrail_alert_evaluation_timestamp_seconds") == {"A": scene.now_ns / 1e9 - 30}
 
     scene.store.generation = 8
@@ -109,9 +117,32 @@ def test_an_idle_backend_does_not_ask_what_can_only_have_the_same_answer(scene: 
     assert scene.store.asked == 3, "calls were stored"
 
 
-@pytest.mark.parametrize("rows", [[{"value": 5.0, "requests": 5}], []], ids=["calls", "others write, too"])
-def test_what_may_have_changed_is_asked_every_time(scene: _Scene, rows: list[dict[str, object]]) -> None:
-    scene.store.rows, scene.store.generation = rows, 7 if rows else None
+def test_calls_that_stay_in_the_window_are_not_asked_for_again(scene: _Scene) -> None:
+    scene.store.generation = 7
+    asked = []
+    for step in range(5):
+        scene.runner.evaluate_due(10.0**6 + 30 * step)
+        asked.append((scene.store.asked, scene.read("tokentrail_alert_value")["A"]))
+        scene.now_ns += 30 * 10**9
+        scene.store.rows = [_row(value=4.0, oldest_ns=START_NS + 40 * 10**9)]
+
+    # The window is a minute: at 60 s the oldest is still in it. Of those that were there at 90 s, it leaves at 100 s.
+    assert asked == [(1, 5.0), (1, 5.0), (1, 5.0), (2, 4.0), (3, 4.0)]
+    assert scene.read("tokentrail_alert_evaluation_timestamp_seconds") == {"A": 1120.0}
+
+
+def test_a_clock_that_was_set_back_is_no_reason_to_know_better(scene: _Scene) -> None:
+    scene.store.generation = 7
+    scene.runner.evaluate_due(10.0**6)
+    scene.now_ns -= 1
+
+    scene.runner.evaluate_due(10.0**6 + 30)
+
+    assert scene.store.asked == 2
+
+
+def test_where_others_write_too_it_is_asked_every_time(scene: _Scene) -> None:
+    scene.store.rows, scene.store.generation = [], None
 
     for step in range(3):
         scene.runner.evaluate_due(10.0**6 + 30 * step)
@@ -171,7 +202,7 @@ def test_labels_that_are_alike_once_cut_are_told_once(tmp_path: Path) -> None:
     path = tmp_path / "alerts.yaml"
     _write(path, _alert().replace("metric", "group_by: user, metric"))
     scene = _Scene(path)
-    scene.store.rows = [{"g0": LONG + each, "value": 9.0, "requests": 1} for each in "ab"]
+    scene.store.rows = [_row(g0=LONG + each, value=9.0, requests=1) for each in "ab"]
 
     scene.runner.evaluate_due(time.monotonic())
 

@@ -3,12 +3,16 @@
 import random
 import resource
 from collections.abc import Iterator
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 from support.calls import call, span
-from tokentrail.backend.store import StoreUnavailable
+from tokentrail.backend.correction import Correction
+from tokentrail.backend.store import StoreError, StoreUnavailable
 from tokentrail.backend.store.chdb import ChdbStore, path_of
 from tokentrail.backend.store.codes import _OTHER_NAMES, MENDABLE, RETRYABLE
 
@@ -39,6 +43,31 @@ def test_no_block_stays_beside_the_tables(store: ChdbStore) -> None:
     store.insert([span()], [call()])
 
     assert [path.name for path in store._path.glob("insert*")] == []
+
+
+def test_whatever_may_have_changed_calls_is_another_generation(store: ChdbStore) -> None:
+    before = call()
+    seen = [store.generation]
+
+    store.insert([], [before])
+    seen.append(store.generation)
+    store.correct([Correction(before, replace(before, cost_usd=Decimal(7)))], "run-1", 1)
+    seen.append(store.generation)
+    with pytest.raises(StoreError), mock.patch.object(ChdbStore, "_send", side_effect=RuntimeError):
+        store.insert([], [call(span_id="2" * 16)])  # nobody knows whether it is stored
+    seen.append(store.generation)
+
+    assert len(set(seen)) == 4
+
+
+def test_what_changes_no_call_is_no_other_generation(store: ChdbStore) -> None:
+    before = store.generation
+
+    store.insert([span()], [])
+    store.query("SELECT 1")
+    store.save_snapshot("{}", 1)
+
+    assert store.generation == before
 
 
 def test_every_code_has_the_name_that_the_engine_has_for_it(store: ChdbStore) -> None:

@@ -51,6 +51,8 @@ _log = logging.getLogger(__name__)
 _KEEP_ALIVE_S: Final = 75
 """Longer than the intervals at which exporters send, so that they find their connection open."""
 _BACKLOG: Final = 1024
+_TICK_S: Final = 1.0
+"""Between two looks of the HTTP server at its clock, for the `date` of answers."""
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -237,7 +239,7 @@ class _Backend:
     async def stop(self) -> None:
         """Both receivers take nothing new and finish what is in progress; then the queue, then the store."""
         self._ready = False
-        self._http.should_exit = True
+        self._http.leave()
         self._intake.close()
         if self._sql is not None:
             self._sql.stop()
@@ -282,11 +284,26 @@ def _is_price_file_in_force() -> bool:
 
 
 class _HttpServer(uvicorn.Server):
-    """Leaves signals alone, because one place decides about both receivers; says when it listens."""
+    """Leaves signals alone, because one place decides about both receivers; says when it listens.
+
+    While nothing happens it wakes up once a second; uvicorn's own loop does ten times, to see whether it is to end.
+    """
 
     def __init__(self, config: uvicorn.Config):
         super().__init__(config)
         self.listening = asyncio.Event()
+        self._leaving = asyncio.Event()
+
+    def leave(self) -> None:
+        """Take nothing new, and return when what is in progress has ended."""
+        self.should_exit = True
+        self._leaving.set()
+
+    async def main_loop(self) -> None:
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_TICK_S):
+                    await self._leaving.wait()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

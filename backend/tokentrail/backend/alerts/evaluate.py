@@ -1,13 +1,13 @@
 """What each alert says at a moment: the store's answer to its statement, compared with its threshold."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from tokentrail.backend.alerts.definition import ENVIRONMENT, Comparison, Definition
 from tokentrail.backend.alerts.label import label_of
-from tokentrail.backend.alerts.statement import MAX_GROUPS, statement
+from tokentrail.backend.alerts.statement import AHEAD_S, MAX_CALL_S, MAX_GROUPS, statement
 from tokentrail.backend.store._base import Store
 
 _SECOND_NS: Final = 10**9
@@ -42,14 +42,16 @@ class Evaluation:
     """Groups with calls in the window."""
     is_cut: bool
     """There were more groups than are looked at."""
-    is_blank: bool = False
-    """The store had nothing for it: no call, in its window or in what that is compared with."""
+    same_until_ns: int = 0
+    """Whoever asks again up to then gets the same, as long as no call is stored or changed: none comes into a window,
+    leaves one, or passes from one into another."""
 
 
 def evaluate(store: Store, definition: Definition, until_ns: int) -> Evaluation:
     """Ask `store` for the window of `definition` that ends at `until_ns`. Raises `StoreError`."""
     rows = store.query(*statement(definition, until_ns))
-    found = [finding for row in rows[:MAX_GROUPS] if (finding := _finding(definition, row, until_ns)) is not None]
+    told = [row for row in rows[:MAX_GROUPS] if _int(row["seen"]) or not definition.group_by]
+    found = [finding for row in told if (finding := _finding(definition, row, until_ns)) is not None]
     found.sort(key=lambda each: (not each.is_offending, each.requests < definition.min_requests, -_badness(each)))
     if definition.is_below:
         found.sort(key=lambda each: (not each.is_offending, each.requests < definition.min_requests, _badness(each)))
@@ -62,8 +64,34 @@ def evaluate(store: Store, definition: Definition, until_ns: int) -> Evaluation:
         offenders,
         groups=len(found),
         is_cut=len(rows) > MAX_GROUPS,
-        is_blank=not rows,
+        same_until_ns=_same_until_ns(definition, rows, until_ns),
     )
+
+
+def _same_until_ns(definition: Definition, rows: Sequence[Mapping[str, object]], until_ns: int) -> int:
+    if len(rows) > MAX_GROUPS:
+        return until_ns
+    ends = [until_ns + AHEAD_S * _SECOND_NS, *(each for row in rows for each in _changes_ns(definition, row, until_ns))]
+    return max(min(ends), until_ns)
+
+
+def _changes_ns(definition: Definition, row: Mapping[str, object], until_ns: int) -> Iterator[int]:
+    """The last moments at which a group is as it is at `until_ns`: a call that is as old as a window is in it."""
+    window_ns = definition.window_s * _SECOND_NS
+    comparison = definition.comparison
+    span_ns = window_ns + (comparison.span_s * _SECOND_NS if comparison else 0)
+    lasting = [("coming_ns", 0), ("oldest_ns", window_ns), ("begun_ns", span_ns + MAX_CALL_S * _SECOND_NS)]
+    if definition.confirm_s:
+        lasting.append(("confirmed_oldest_ns", definition.confirm_s * _SECOND_NS))
+    if comparison is not None:
+        lasting.append(("past_first_ns", span_ns))
+        if (first_ns := _int(row["past_first_ns"])) and "sums" in row:
+            yield until_ns  # its calls pass from one step to the next at any time
+        elif first_ns and first_ns + comparison.history_s * _SECOND_NS > until_ns:
+            yield first_ns + comparison.history_s * _SECOND_NS - 1
+    for name, lasts_ns in lasting:
+        if at_ns := _int(row[name]):
+            yield at_ns + lasts_ns
 
 
 def _badness(finding: Finding) -> float:
@@ -83,7 +111,7 @@ def _finding(definition: Definition, row: Mapping[str, object], until_ns: int) -
         if past is None:
             return None
         threshold = min(threshold, past) if definition.is_below else max(threshold, past)
-    requests = int(str(row["requests"]))
+    requests = _int(row["requests"])
     is_beyond = value < threshold if definition.is_below else value > threshold
     labels = {label_of(dimension): name for dimension, name in group.items()}
     return Finding(labels, value, requests, threshold, is_beyond and requests >= definition.min_requests)
@@ -105,7 +133,7 @@ def _past_threshold(
 ) -> float | None:
     """What the past allows; `None` where there is not enough of it."""
     from_ns = until_ns - definition.window_s * _SECOND_NS
-    first_ns = int(str(row["past_first_ns"]))
+    first_ns = _int(row["past_first_ns"])
     if not first_ns or until_ns - first_ns < comparison.history_s * _SECOND_NS:
         return None
     if "sums" not in row:
@@ -127,6 +155,10 @@ def _spread(sums: object, steps: int) -> tuple[float, float]:
     mean = math.fsum(values) / steps
     squares = math.fsum((each - mean) ** 2 for each in values) + (steps - len(values)) * mean**2
     return mean, math.sqrt(max(squares, 0.0) / steps)
+
+
+def _int(value: object) -> int:
+    return int(str(value))
 
 
 def _float(value: object) -> float | None:

@@ -23,8 +23,6 @@ CHECK_S: Final = 2.0
 CLOSE_TIMEOUT_S: Final = 5.0
 """How long `close` waits for a question in progress."""
 _GRACE_S: Final = 120
-_BLANK_FOR_NS: Final = 600 * 10**9
-"""How long an alert without any call is taken to be so, as long as none is stored."""
 
 _log = logging.getLogger(__name__)
 
@@ -37,15 +35,13 @@ class Standing:
     evaluation: Evaluation | None = None
     """The last that succeeded; `None` before the first, and when it is too old to be acted on."""
     evaluated_ns: int = 0
-    """When the last that succeeded was asked; 0 before."""
+    """The moment that it is about; 0 before. Later than its question where the answer could only be the same."""
     duration_s: float = 0.0
     """Of the last question."""
     failures: int = 0
     """Questions that the store did not answer, since the start."""
-    asked_ns: int = 0
-    """When the store was asked last; before `evaluated_ns` where its answer could only be the same."""
     asked_at: int | None = None
-    """`Store.generation` at that time."""
+    """`Store.generation` when the store was asked last."""
 
 
 class AlertRunner:
@@ -125,7 +121,7 @@ class AlertRunner:
     def _evaluated(self, standing: Standing) -> Standing:
         started_s = time.monotonic()
         now_ns, generation = self._now_ns(), self._store.generation
-        if (known := _still_blank(standing, now_ns, generation)) is not None:
+        if (known := _still_so(standing, now_ns, generation)) is not None:
             return replace(standing, evaluation=known, evaluated_ns=now_ns)
         try:
             evaluation = evaluate(self._store, standing.definition, now_ns)
@@ -139,22 +135,16 @@ class AlertRunner:
             evaluation=evaluation,
             evaluated_ns=now_ns,
             duration_s=duration_s,
-            asked_ns=now_ns,
             asked_at=generation,
         )
 
 
-def _still_blank(standing: Standing, now_ns: int, generation: int | None) -> Evaluation | None:
-    """What the store would say, where it had no call for it and none was stored since: so an idle backend is idle.
-
-    It is asked now and then all the same: calls of senders whose clocks are ahead come into a window later.
-    """
+def _still_so(standing: Standing, now_ns: int, generation: int | None) -> Evaluation | None:
+    """What the store would say, where it can only say the same as the last time: so an idle backend is idle."""
     last = standing.evaluation
-    if last is None or not last.is_blank or generation is None or generation != standing.asked_at:
+    if last is None or generation is None or generation != standing.asked_at:
         return None
-    if not standing.evaluated_ns <= now_ns < standing.asked_ns + _BLANK_FOR_NS:
-        return None
-    return replace(last, until_ns=now_ns)
+    return replace(last, until_ns=now_ns) if standing.evaluated_ns <= now_ns <= last.same_until_ns else None
 
 
 def _is_stale(standing: Standing, now_ns: int) -> bool:

@@ -15,15 +15,23 @@ MAX_GROUPS: Final = 10_000
 MAX_CALL_S: Final = 3600
 """Calls that took longer are left out: by this the start, which the table is sorted by, bounds what is read."""
 
+AHEAD_S: Final = 600
+"""How far beyond the window calls are looked at, which come into it later: of senders whose clocks are ahead."""
+
 _SECOND_NS: Final = 10**9
 _FEATURE_KEY: Final = "Feature"
+_NOW: Final = "ended >= {from:Int64} AND ended < {until:Int64}"
+_CONFIRMING: Final = "ended >= {confirm:Int64} AND ended < {until:Int64}"
 
 
 def statement(definition: Definition, until_ns: int) -> tuple[str, Mapping[str, object]]:
     """The question of `definition` for the window that ends at `until_ns` (not included).
 
     Columns: `g0`, `g1`, ... the group; `value` (Float64, may be NULL), `requests`; with a confirmation `confirmed`;
-    with a comparison `past` (Float64, may be NULL) or `sums` (Map of step to Float64), `steps_first_ns`.
+    with a comparison `past_first_ns`, and `past` (Float64, may be NULL) or `sums` (Map of step to Float64). Then what
+    tells for how long all that stays as it is: `seen`, how many calls that is about; `coming_ns`, the end of the first
+    call that ends after the window; `oldest_ns` and with a confirmation `confirmed_oldest_ns`, the end of the oldest
+    call in them; `begun_ns`, the start of the oldest call of all. All of these are 0 where there is none.
     """
     window_ns = definition.window_s * _SECOND_NS
     from_ns = until_ns - window_ns
@@ -31,10 +39,11 @@ def statement(definition: Definition, until_ns: int) -> tuple[str, Mapping[str, 
     first_ns = from_ns - (comparison.span_s * _SECOND_NS if comparison else 0)
     parameters: dict[str, object] = {"from": from_ns, "until": until_ns, "first": first_ns}
     parameters["begun"] = max(first_ns - MAX_CALL_S * _SECOND_NS, 0)
-    columns = [*_groups(definition, parameters), *_values(definition, parameters, window_ns)]
+    parameters["ahead"] = until_ns + AHEAD_S * _SECOND_NS
+    columns = [*_groups(definition, parameters), *_values(definition, parameters, window_ns), *_changes(definition)]
     conditions = [
-        "Timestamp >= fromUnixTimestamp64Nano({begun:Int64}) AND Timestamp < fromUnixTimestamp64Nano({until:Int64})",
-        "ended >= {first:Int64} AND ended < {until:Int64}",
+        "Timestamp >= fromUnixTimestamp64Nano({begun:Int64}) AND Timestamp < fromUnixTimestamp64Nano({ahead:Int64})",
+        "ended >= {first:Int64} AND ended < {ahead:Int64}",
         *_conditions(definition, parameters),
     ]
     # Names in this package only; values come as parameters.
@@ -50,13 +59,13 @@ def statement(definition: Definition, until_ns: int) -> tuple[str, Mapping[str, 
 
 def _values(definition: Definition, parameters: dict[str, object], window_ns: int) -> Iterator[str]:
     metric, aggregation = definition.metric, definition.aggregation
-    now = "ended >= {from:Int64}"
+    now = _NOW
     yield f"{metric.sql(aggregation, now)} AS value"
     yield f"countIf({now} AND ({metric.counted})) AS requests"
     if definition.confirm_s:
         until_ns = int(str(parameters["until"]))
         parameters["confirm"] = until_ns - definition.confirm_s * _SECOND_NS
-        yield f"{metric.sql(aggregation, 'ended >= {confirm:Int64}')} AS confirmed"
+        yield f"{metric.sql(aggregation, _CONFIRMING)} AS confirmed"
     if definition.comparison is None:
         return
     past = "ended < {from:Int64}"
@@ -67,6 +76,15 @@ def _values(definition: Definition, parameters: dict[str, object], window_ns: in
         yield f"sumMapIf(map({step}, toFloat64(ifNull({metric.column}, 0))), {past} AND ({metric.counted})) AS sums"
     else:
         yield f"{metric.sql(aggregation, past)} AS past"
+
+
+def _changes(definition: Definition) -> Iterator[str]:
+    yield "countIf(ended < {until:Int64}) AS seen"
+    yield "minIf(ended, ended >= {until:Int64}) AS coming_ns"
+    yield f"minIf(ended, {_NOW}) AS oldest_ns"
+    if definition.confirm_s:
+        yield f"minIf(ended, {_CONFIRMING}) AS confirmed_oldest_ns"
+    yield "min(toUnixTimestamp64Nano(Timestamp)) AS begun_ns"
 
 
 def _groups(definition: Definition, parameters: dict[str, object]) -> Iterator[str]:

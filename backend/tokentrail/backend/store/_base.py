@@ -55,7 +55,7 @@ class Store(Protocol):
     """Name of the backend that writes, empty where there is only one."""
 
     generation: int | None
-    """How often calls were stored since it was opened; `None` where other backends store some, too."""
+    """How often calls were stored or changed since it was opened; `None` where other backends store some, too."""
 
     def insert(self, spans: Sequence[Span], rows: Sequence[Row], received_ns: int) -> None:
         """Store spans and their rows; when it returns they survive a crash of the process and of the machine.
