@@ -89,7 +89,7 @@ def test_a_block_names_each_column_of_its_table() -> None:
 
     assert block.table == "llm_requests"
     assert block.columns[:2] == ("Timestamp", "TraceId")
-    assert b"\x0fDurationNs"[1:] in block.data.join()
+    assert b"\x0fDurationNs"[1:] in b"".join(block.data.pieces())
 
 
 def test_migrations_ship_beside_the_module() -> None:

@@ -1,4 +1,4 @@
-"""Group commit: what arrived while the last group was written, or within a short while, is the next group.
+"""Group commit: what arrived while the last group was written, or within a short while, is the next, up to a size.
 
 One thread, one insert a table and group. Without a journal a request is acknowledged after its rows are durable and not
 before. With one it was acknowledged when it was in the journal, and stays there until it is in the store: a store that
@@ -34,6 +34,8 @@ LINGER_S: Final = 1.0
 35 ms of CPU before its first row, so much as 2000 spans. Readers do not wait for it either (`CommitQueue.settle`)."""
 ENOUGH_SPANS: Final = 16_384
 """A group of this size is not made better by waiting."""
+MAX_GROUP_BYTES: Final = 64 * 1024 * 1024
+"""Of the requests of a group: while it is written its rows are in memory once more for each table."""
 MAX_UNCERTAIN: Final = 1_000_000
 """Calls of failed attempts that are remembered, to be counted when they turn out to be stored."""
 
@@ -84,7 +86,7 @@ class Committer:
 
     def _run(self) -> None:
         linger_s = LINGER_S if self._refused else 0.0
-        while group := self._queue.take_all(linger_s, ENOUGH_SPANS):
+        while group := self._queue.take(linger_s, ENOUGH_SPANS, MAX_GROUP_BYTES):
             # Apart: of a group that is tried again nothing may be counted already.
             for of_one_kind in (_with_spans(group), _with_parts(group)):
                 if of_one_kind:

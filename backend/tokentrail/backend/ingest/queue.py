@@ -1,10 +1,11 @@
-"""What waits to be committed: bounded in spans and in bytes, taken whole."""
+"""What waits to be committed: bounded in spans and in bytes."""
 
 import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from tokentrail.backend.ingest.errors import QueueFull, Stopping
 from tokentrail.backend.ingest.event_calls import EventCall
@@ -110,10 +111,11 @@ class CommitQueue:
             self._waiting_spans += pending.count
             self._changed.notify_all()
 
-    def take_all(self, linger_s: float = 0.0, enough_spans: int = 1) -> list[Pending]:
-        """Everything that waits, oldest first; blocks while nothing does. Empty only after `close`.
+    def take(self, linger_s: float = 0.0, enough_spans: int = 1, most_bytes: int | None = None) -> list[Pending]:
+        """What waits, oldest first, up to `most_bytes` or one request; blocks while nothing does.
 
-        Waits up to `linger_s` after the first request for more, unless `enough_spans` are there.
+        Waits up to `linger_s` after the first request for more, unless `enough_spans` are there. Empty only after
+        `close`.
         """
         with self._changed:
             while not self._closed:
@@ -126,9 +128,14 @@ class CommitQueue:
                     if left_s <= 0:
                         break
                     self._changed.wait(left_s)
-            self._hurried = False
-            taken, self._waiting, self._waiting_spans = self._waiting, [], 0
+            sizes = accumulate(pending.size_bytes for pending in self._waiting)
+            count = len(self._waiting)
+            if most_bytes is not None:
+                count = max(sum(1 for size in sizes if size <= most_bytes), 1)
+            taken, self._waiting = self._waiting[:count], self._waiting[count:]
+            self._hurried = self._hurried and bool(self._waiting)
             for pending in taken:
+                self._waiting_spans -= pending.count
                 self._add(pending, -1)
             self._changed.notify_all()
             return taken

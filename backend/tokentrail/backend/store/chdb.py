@@ -297,7 +297,8 @@ class ChdbStore:
         spool = self._path / _SPOOL
         spooled = {"path": values.parameter(str(spool)), "structure": values.parameter(structure)}
         try:
-            spool.write_bytes(block.data.join())
+            with spool.open("wb") as file:
+                file.writelines(block.data.pieces())
             answer: bytes = writer.query(statement, _FORMAT, params={**parameters, **spooled}).bytes()
         except OSError as error:
             raise StoreUnavailable(f"The store could not write {spool}: {error.strerror}.") from error

@@ -62,12 +62,12 @@ class Encoded:
     values: tuple[bytes, ...]
     """Of each column, in the same order."""
 
-    def join(self, mark: bytes = b"") -> bytes:
+    def pieces(self, mark: bytes = b"") -> list[bytes]:
         """The block. Between head and values of each column stands `mark`, which the server's protocol has there."""
-        parts = [varint(len(self.heads)), varint(self.rows)]
+        pieces = [varint(len(self.heads)), varint(self.rows)]
         for head, values in zip(self.heads, self.values, strict=True):
-            parts += (head, mark, values)
-        return b"".join(parts)
+            pieces += (head, mark, values)
+        return pieces
 
 
 def encode_block(columns: Sequence[Column[_Record]], records: Sequence[_Record]) -> Encoded:

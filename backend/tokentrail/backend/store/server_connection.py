@@ -209,7 +209,8 @@ def _send_block(client: "Client", table: str, block: Block) -> None:
     write_binary_str(table, connection.fout)
     out = connection.block_out
     BlockInfo().write(out.fout)
-    out.fout.write(block.data.join(_MARK))
+    for piece in block.data.pieces(_MARK):
+        out.fout.write(piece)
     out.finalize()
 
 
