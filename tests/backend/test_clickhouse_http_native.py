@@ -184,7 +184,7 @@ def test_statements_other_than_select_have_columns_as_well(sql: Sql, revision: i
     exists = ask(sql, "EXISTS TABLE llm_contents", revision)
     nothing = ask(sql, "SHOW TABLES LIKE 'nothing'", revision)
 
-    assert shown.rows == [("llm_contents",), ("llm_requests",), ("llm_requests_hourly",)]
+    assert shown.rows == [("llm_contents",), ("llm_requests",), ("llm_requests_hourly",), ("llm_users_daily",)]
     assert described.names[:2] == ["name", "type"]
     assert described.rows[0][:2] == ("Timestamp", "DateTime64(9)")
     assert exists.rows == [(1,)]

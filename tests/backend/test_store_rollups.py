@@ -1,4 +1,5 @@
-"""Calls by the hour: exact sums, filled whole, right again after late calls, corrections and repetitions."""
+"""Calls by the hour and users by the day: exact sums, filled whole, right again after late calls, corrections and
+repetitions."""
 
 import time
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from tokentrail.backend.store.errors import StoreError
 from tokentrail.backend.upkeep import Upkeep
 
 HOUR_NS = 3_600 * 10**9
+DAY_NS = 24 * HOUR_NS
 LATER_NS = NOON_NS + 10 * HOUR_NS
 CALLS = (
     call(span_id="1" * 16),
@@ -112,7 +114,7 @@ def test_filling_twice_is_filling_once(store: ChdbStore) -> None:
     before = filled(store)
 
     again = store.roll_up(0, LATER_NS)
-    rollups._fill(lambda sql, parameters: store._correct(sql, parameters), [1_767_268_800])
+    rollups._fill(lambda sql, parameters: store._correct(sql, parameters), rollups._HOURLY, [{"start": 1_767_268_800}])
 
     assert again == 0
     assert filled(store) == before
@@ -179,6 +181,79 @@ def test_more_hours_than_one_statement_takes_are_all_filled(store: ChdbStore) ->
 
     assert done == hours
     assert store.query("SELECT count() AS n, uniq(Hour) AS h FROM llm_requests_hourly") == [{"n": hours, "h": hours}]
+
+
+def users(store: ChdbStore) -> list[dict[str, object]]:
+    return store.query(
+        "SELECT toString(Day) AS day, UserId, Service, Requests, CostUsd, "
+        "toUnixTimestamp64Nano(First) - {noon:Int64} AS first, toUnixTimestamp64Nano(Last) - {noon:Int64} AS last "
+        "FROM llm_users_daily FINAL ORDER BY Day, UserId, Service",
+        {"noon": NOON_NS},
+    )
+
+
+def user_day(day: str, user: str, requests: int, usd: str, first: int, last: int) -> dict[str, object]:
+    return {
+        "day": day,
+        "UserId": user,
+        "Service": "shop",
+        "Requests": requests,
+        "CostUsd": Decimal(usd),
+        "first": first,
+        "last": last,
+    }
+
+
+def test_a_day_has_what_each_user_did_on_it(store: ChdbStore) -> None:
+    late = call(span_id="5" * 16, user_id="", time_ns=NOON_NS + 12 * HOUR_NS)
+    other = call(span_id="6" * 16, service="other", cost_usd=None)
+    store.insert([], [*CALLS, late, other], NOON_NS)
+
+    store.roll_up(0, LATER_NS + 48 * HOUR_NS)
+
+    took = 1_500_000_001
+    assert users(store) == [
+        user_day("2026-01-01", "user-1", 1, "0", took, took) | {"Service": "other"},
+        user_day("2026-01-01", "user-1", 3, "0.000255000001", took, HOUR_NS + took),
+        user_day("2026-01-01", "user-2", 1, "1.000000000001", 1024, 1024),
+        user_day("2026-01-02", "", 1, "0.000255000001", 12 * HOUR_NS + took, 12 * HOUR_NS + took),
+    ]
+
+
+def test_a_day_that_has_not_ended_is_left_for_later_and_found_then(store: ChdbStore) -> None:
+    store.insert([], CALLS, NOON_NS)
+    midnight_ns = NOON_NS // DAY_NS * DAY_NS + DAY_NS
+
+    store.roll_up(0, midnight_ns - 1)
+    before = users(store)
+    store.roll_up(midnight_ns - HOUR_NS, midnight_ns)
+
+    assert before == []
+    assert sum(int(str(row["Requests"])) for row in users(store)) == len(CALLS)
+
+
+def test_late_calls_are_in_their_day(store: ChdbStore) -> None:
+    tomorrow_ns = LATER_NS + 24 * HOUR_NS
+    store.insert([], CALLS, NOON_NS)
+    store.roll_up(0, tomorrow_ns)
+    store.insert([], [call(span_id="5" * 16, user_id="user-2", cost_usd=Decimal(2))], tomorrow_ns)
+
+    store.roll_up(tomorrow_ns - HOUR_NS, tomorrow_ns)
+
+    took = 1_500_000_001
+    assert users(store)[1] == user_day("2026-01-01", "user-2", 2, "3.000000000001", 1024, took)
+
+
+def test_a_correction_of_costs_reaches_what_users_spent(store: ChdbStore) -> None:
+    store.insert([], CALLS, NOON_NS)
+    store.roll_up(0, LATER_NS + 24 * HOUR_NS)
+
+    store.correct([corrected(CALLS[0], "0.5")], "run-1", LATER_NS)
+
+    assert [(row["UserId"], row["Requests"], row["CostUsd"]) for row in users(store)] == [
+        ("user-1", 3, Decimal("0.5")),
+        ("user-2", 1, Decimal("1.000000000001")),
+    ]
 
 
 def test_percentiles_of_the_buckets_are_near_those_of_the_calls(store: ChdbStore) -> None:

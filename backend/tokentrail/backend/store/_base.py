@@ -95,7 +95,8 @@ class Store(Protocol):
 
     def roll_up(self, since_ns: int, until_ns: int) -> int:
         """Fill `llm_requests_hourly` for hours that ended by `until_ns` and have calls, received since `since_ns`, that
-        it does not count yet; the answer is how many those were. Doing it twice does no harm. Raises as `insert` does.
+        it does not count yet; the answer is how many those were. The same for days of `llm_users_daily`. Doing it twice
+        does no harm. Raises as `insert` does.
         """
 
     def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, object]]:

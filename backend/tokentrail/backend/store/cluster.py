@@ -15,7 +15,14 @@ import re
 from typing import Final
 
 EVERYWHERE: Final = frozenset(
-    {"schema_migrations", "metric_snapshots", "cost_corrections", "cost_correction_runs", "llm_requests_hourly"}
+    {
+        "schema_migrations",
+        "metric_snapshots",
+        "cost_corrections",
+        "cost_correction_runs",
+        "llm_requests_hourly",
+        "llm_users_daily",
+    }
 )
 """Tables that are small, and whole on every node."""
 BY_TRACE: Final = frozenset({"otel_traces", "otel_traces_trace_id_ts", "llm_requests", "llm_contents"})

@@ -3,7 +3,7 @@ when all of it has expired; parts are of a day (content, traces, metrics) or a m
 
     content     what people wrote: llm_contents
     traces      spans and log records as they were sent, which may hold content, too: otel_traces, otel_logs
-    rows        calls and metrics as they were sent: llm_requests, otel_metrics_*
+    rows        calls, users by the day, and metrics as they were sent: llm_requests, llm_users_daily, otel_metrics_*
     rollups     calls by the hour, and the record of corrected costs: llm_requests_hourly, cost_corrections
 
 Rows that arrive when they have expired already (imports) are not stored.
@@ -41,6 +41,7 @@ _TABLES: Final[Mapping[str, tuple[str, str]]] = {
     "otel_traces_trace_id_ts": ("traces_days", "Start"),
     "otel_logs": ("traces_days", "toDateTime(Timestamp)"),
     "llm_requests": ("rows_days", "toDateTime(Timestamp)"),
+    "llm_users_daily": ("rows_days", "toDateTime(Day)"),
     "otel_metrics_gauge": ("rows_days", "toDateTime(TimeUnix)"),
     "otel_metrics_sum": ("rows_days", "toDateTime(TimeUnix)"),
     "otel_metrics_summary": ("rows_days", "toDateTime(TimeUnix)"),
