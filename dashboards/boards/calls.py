@@ -20,6 +20,18 @@ from tokentrail.backend.query.filter import MODEL, PROJECT
 LONGEST: Final = f"INTERVAL {MAX_CALL_S // 3600} HOUR"
 """What a call takes at most; those that take longer are left out."""
 _ENDED: Final = "Timestamp + toIntervalNanosecond(DurationNs)"
+_HOUR: Final = "toStartOfHour(Timestamp, 'UTC')"
+"""By which calls are sorted first."""
+
+
+def begun(first: str, last: str) -> str:
+    """SQL: calls began from `first` to `last` (SQL, DateTime64).
+
+    The hour says nothing that the time does not. But by the time alone ClickHouse (26.9) reads the times of all calls
+    of each part that has some of them, and takes hours to be told of to read the part of the part that they are in.
+    """
+    hours = f"{_HOUR} >= toStartOfHour({first}, 'UTC') AND {_HOUR} <= toStartOfHour({last}, 'UTC')"
+    return f"Timestamp >= {first} AND Timestamp <= {last} AND {hours}"
 
 
 def property_of(key: str) -> str:
@@ -105,12 +117,13 @@ def _where(own: Iterable[str]) -> str:
     return "\n        AND ".join([*_SHARED, _MODEL, *(_OWN[name] for name in own)])
 
 
-def _time(*, before: bool) -> str:
-    if not before:
-        return f"Timestamp >= $__fromTime_ms - {LONGEST} AND Timestamp <= $__toTime_ms AND $__timeFilter_ms(Ended)"
+_NOW: Final = f"{begun(f'$__fromTime_ms - {LONGEST}', '$__toTime_ms')} AND $__timeFilter_ms(Ended)"
+
+
+def _before() -> str:
     end = "$__fromTime_ms"
     start = f"fromUnixTimestamp64Milli(2 * toUnixTimestamp64Milli({end}) - toUnixTimestamp64Milli($__toTime_ms))"
-    return f"Timestamp >= {start} - {LONGEST} AND Timestamp < {end} AND Ended >= {start} AND Ended < {end}"
+    return f"{begun(f'{start} - {LONGEST}', end)} AND Ended >= {start} AND Ended < {end}"
 
 
 def calls(select: str, shape: Shape = Shape.TABLE, *, own: Iterable[str] = (), more: str = "") -> Sql:
@@ -119,13 +132,13 @@ def calls(select: str, shape: Shape = Shape.TABLE, *, own: Iterable[str] = (), m
     `own` are the variables of `_OWN` that the dashboard has beside the shared ones; `more` are further tables, as they
     stand in a WITH clause. Columns: those of `llm_requests`, and `_COLUMNS`.
     """
-    return _with([("calls", _time(before=False), own)], select, shape, more)
+    return _with([("calls", _NOW, own)], select, shape, more)
 
 
 def compared(select: str, shape: Shape = Shape.TABLE, *, own: Iterable[str] = (), more: str = "") -> Sql:
     """As `calls`, with `earlier` beside it: the calls of as long a time just before."""
     own = tuple(own)
-    tables = [("calls", _time(before=False), own), ("earlier", _time(before=True), own)]
+    tables = [("calls", _NOW, own), ("earlier", _before(), own)]
     return _with(tables, select, shape, more)
 
 
@@ -143,10 +156,9 @@ def beside(select: str, shape: Shape = Shape.TABLE) -> Sql:
     """
     days = f"toIntervalDay(toUInt16OrZero({typed('offset')}))"
     start, end = (f"({moment} - {days})" for moment in ("$__fromTime_ms", "$__toTime_ms"))
-    begun = f"Timestamp >= {start} - {LONGEST} AND Timestamp <= {end}"
     tables: list[tuple[str, str, Iterable[str]]] = [
-        ("calls", _time(before=False), ()),
-        ("earlier", f"{begun} AND Ended >= {start} AND Ended <= {end}", ()),
+        ("calls", _NOW, ()),
+        ("earlier", f"{begun(f'{start} - {LONGEST}', end)} AND Ended >= {start} AND Ended <= {end}", ()),
     ]
     columns = "Failed, Seconds, TtftSeconds, CostUsd, Tokens, UserId, SessionId"
     both = " UNION ALL ".join(
@@ -158,8 +170,7 @@ def beside(select: str, shape: Shape = Shape.TABLE) -> Sql:
 
 def recent(select: str, since: str, shape: Shape = Shape.TABLE, *, own: Iterable[str] = (), more: str = "") -> Sql:
     """As `calls`, of those from `since` (SQL, a DateTime64) to the end of the time of the dashboard."""
-    begun = f"Timestamp >= {since} - {LONGEST} AND Timestamp <= $__toTime_ms"
-    time = f"{begun} AND Ended >= {since} AND Ended <= $__toTime_ms"
+    time = f"{begun(f'{since} - {LONGEST}', '$__toTime_ms')} AND Ended >= {since} AND Ended <= $__toTime_ms"
     return _with([("calls", time, own)], select, shape, more)
 
 
@@ -201,7 +212,7 @@ _HOURLY: Final = """hours AS (
         ifNull(CacheReadTokens, 0), ifNull(CacheWriteTokens, 0), ifNull(ReasoningTokens, 0),
         arrayReduce('uniqCombined64State(12)', if(UserId = '', emptyArrayString(), [UserId]))
     FROM llm_requests
-    WHERE Timestamp >= greatest(toStartOfHour({since}), filled_until) AND Timestamp <= $__toTime_ms
+    WHERE {hour} >= greatest(toStartOfHour({since}), filled_until) AND Timestamp <= $__toTime_ms
         AND {filters_of_calls}
 )"""
 """Calls by the hour of their start: the sums the backend made of hours that have ended, and the calls since."""
@@ -217,10 +228,66 @@ def hourly(select: str, shape: Shape = Shape.TABLE, *, since: str = "$__fromTime
         filters="\n        AND ".join([*_SHARED, chosen("Model", "model")]),
         filters_of_calls="\n        AND ".join([*_SHARED, _MODEL]),
         model=MODEL,
+        hour=_HOUR,
         since=since,
     )
     filled = "(SELECT max(Hour) + INTERVAL 1 HOUR FROM llm_requests_hourly) AS filled_until"
     return Sql(f"WITH {filled}, {text}\n{select.strip()}", shape)
+
+
+_WIDE: Final = " AND ".join(_all("0 = 1", name) for name in ("provider", "operation", "model"))
+"""SQL: whether no call is left out for its provider, operation or model, which days of users do not tell apart."""
+_USER_DAYS: Final = """user_days AS (
+    SELECT Day, UserId, First, Last, Requests, CostUsd
+    FROM llm_users_daily FINAL
+    WHERE Day >= {first_day} AND Day <= toDate($__toTime, 'UTC') AND UserId != ''
+        AND Last >= {since} AND First <= $__toTime_ms AND NOT ({cut_days}) AND {wide}
+        AND {filters}
+    UNION ALL
+    SELECT toDate(Timestamp, 'UTC'), UserId, {ended} AS Ended, Ended, 1, toDecimal128(ifNull(CostUsd, 0), 12)
+    FROM llm_requests
+    WHERE {begun} AND Ended >= {since} AND Ended <= $__toTime_ms AND UserId != ''
+        AND (NOT ({wide}) OR {hour} >= filled_until OR {cut_calls})
+        AND {filters_of_calls}
+)"""
+"""What users did on the days (UTC) on which their calls began: the sums the backend made of days that have ended, and
+of other days a row for each call."""
+
+
+def _day(moment: str) -> str:
+    """SQL: the day of a DateTime64. What is before 1970 is 1970, of which `toDate` alone would make a day in 2149."""
+    return f"toDate(toStartOfDay({moment}, 'UTC'), 'UTC')"
+
+
+def by_user(select: str, since: str, shape: Shape = Shape.TABLE, *, cuts: Iterable[str] = (), more: str = "") -> Sql:
+    """A statement that reads from `user_days`, for panels about users over weeks. Calls without a user are not in it.
+
+    Columns: `Day`, `UserId`, `First` and `Last` (when the first and the last call of these ended), `Requests` and
+    `CostUsd`. It has what ended from `since` on, to the end of the time of the dashboard; a day in which one of these
+    two or of `cuts` is (all SQL, DateTime64) may have more on their other side. Of days with a cut there is a row for
+    each call, with which `Requests` and `CostUsd` of either side of it are exact. The shared filters hold, no others.
+    """
+    bounds = [(f"{cut} - {LONGEST}", cut) for cut in cuts]
+    days = [f"Day BETWEEN {_day(first)} AND {_day(last)}" for first, last in bounds]
+    hours = [
+        f"({_HOUR} >= toStartOfDay({first}, 'UTC') AND {_HOUR} < toStartOfDay({last}, 'UTC') + INTERVAL 1 DAY)"
+        for first, last in bounds
+    ]
+    environment, service, _, _, project = _SHARED
+    text = _USER_DAYS.format(
+        since=since,
+        first_day=_day(f"{since} - {LONGEST}"),
+        wide=_WIDE,
+        begun=begun(f"{since} - {LONGEST}", "$__toTime_ms"),
+        hour=_HOUR,
+        ended=_ENDED,
+        cut_days=" OR ".join(days) or "false",
+        cut_calls=" OR ".join(hours) or "false",
+        filters="\n        AND ".join([environment, service, project]),
+        filters_of_calls="\n        AND ".join([*_SHARED, _MODEL]),
+    )
+    filled = "(SELECT toDateTime(max(Day) + 1, 'UTC') FROM llm_users_daily) AS filled_until"
+    return Sql(f"WITH {', '.join([filled, text, *filter(None, [more.strip()])])}\n{select.strip()}", shape)
 
 
 def spans(attribute: str, select: str, shape: Shape = Shape.TABLE) -> Sql:
@@ -234,7 +301,7 @@ def spans(attribute: str, select: str, shape: Shape = Shape.TABLE) -> Sql:
     environment = "ResourceAttributes['deployment.environment.name']"
     where = "\n        AND ".join(
         [
-            _time(before=False),
+            f"Timestamp >= $__fromTime_ms - {LONGEST} AND Timestamp <= $__toTime_ms AND $__timeFilter_ms(Ended)",
             f"mapContains(SpanAttributes, '{attribute}')",
             chosen(environment, "env"),
             chosen("ServiceName", "service"),

@@ -12,11 +12,12 @@ from grafana_foundation_sdk.models.dashboard import (
     VariableSort,
 )
 
+from boards.calls import begun
 from boards.query import CLICKHOUSE, CLICKHOUSE_TYPE, PROMETHEUS
 from tokentrail.backend.query.filter import PROJECT
 
 _ANY: Final = VariableOption(text="All", value="$__all", selected=True)
-_RECENT: Final = "$__timeFilter(Timestamp)"
+_RECENT: Final = begun("$__fromTime_ms", "$__toTime_ms")
 _METRIC: Final = 'tokentrail_requests_total{job=~"$job"}'
 
 

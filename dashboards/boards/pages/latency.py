@@ -3,7 +3,7 @@
 from boards import link
 from boards.alerted import ENVIRONMENT, PROVIDER, alerted
 from boards.board import Board, Placed, Section
-from boards.calls import calls, compared, prom, series
+from boards.calls import begun, calls, compared, prom, series
 from boards.pages import traits
 from boards.pages.latency_first_token import LIMIT, OF_MODEL
 from boards.pages.latency_first_token import SECTION as FIRST_TOKEN
@@ -176,7 +176,7 @@ FROM of_traces INNER JOIN of_calls ON of_traces.TraceId = of_calls.TraceId
 WHERE spans > calls_of_it
 GROUP BY name ORDER BY count() DESC LIMIT 10
 """,
-        more="""latest AS (
+        more=f"""latest AS (
     SELECT TraceId FROM calls WHERE ParentSpanId != '' AND TraceId != ''
     GROUP BY TraceId ORDER BY max(Ended) DESC LIMIT 500
 ), of_calls AS (
@@ -185,7 +185,7 @@ GROUP BY name ORDER BY count() DESC LIMIT 10
     FROM (
         SELECT TraceId, Timestamp, Timestamp + toIntervalNanosecond(DurationNs) AS Ended FROM llm_requests
         WHERE TraceId IN (SELECT TraceId FROM latest)
-            AND Timestamp >= $__fromTime_ms - INTERVAL 1 HOUR AND Timestamp <= $__toTime_ms
+            AND {begun("$__fromTime_ms - INTERVAL 1 HOUR", "$__toTime_ms")}
     )
     GROUP BY TraceId
 ), of_traces AS (

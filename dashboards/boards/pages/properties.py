@@ -1,5 +1,7 @@
 """Features and any other property: what each value is used for and costs, how it goes, how well calls are tagged."""
 
+from dataclasses import replace
+
 from boards import link
 from boards.board import Board, Placed, Section
 from boards.calls import calls, compared, property_of, series, typed
@@ -37,15 +39,24 @@ def _against(value: str, name: str) -> Sql:
     return compared(f"SELECT {value} AS {name}, {change} FROM tagged", own=_ONE, more=_TAGGED_BEFORE)
 
 
-def _over_time(value: str, name: str, most: str, kept: str = "true") -> Sql:
-    """`value` over time for the ten values of the property with the most of `most`, of calls for which `kept` holds."""
-    more = f"""{_TAGGED},
-top AS (SELECT Value FROM tagged WHERE Value != '' GROUP BY Value ORDER BY {most} DESC, Value LIMIT 10)"""
-    select = (
-        f"SELECT BIN AS time, Value AS value, {value} AS {name} FROM tagged "
-        f"WHERE Value IN (SELECT Value FROM top) AND {kept} GROUP BY time, value ORDER BY time, value"
-    )
-    return series(select, own=_ONE, more=more)
+def _over_time(point: str, name: str, of_all: str, shown: str = "Point", kept: str = "true") -> Sql:
+    """A number over time for the ten values of the property with the most of it, or of something else.
+
+    `point` is an expression over the calls of an interval and a value, `of_all` over its results (`Point`), by which
+    the ten are chosen, and `shown` what of `Point` is shown as `name`. Of calls for which `kept` holds. They are read
+    once: looking for the ten first would read them, and look for the property in each, twice.
+    """
+    select = f"""
+SELECT at AS time, value, {name}
+FROM (
+    SELECT value, groupArray((at, {shown})) AS points, {of_all} AS most
+    FROM (SELECT BIN AS at, Value AS value, {point} AS Point FROM tagged WHERE {kept} GROUP BY at, value)
+    WHERE value != '' GROUP BY value ORDER BY most DESC, value LIMIT 10
+)
+ARRAY JOIN points.1 AS at, points.2 AS {name}
+ORDER BY time, value
+"""
+    return replace(series(select, own=_ONE, more=_TAGGED), named_by="value")
 
 
 _VALUES = stat(
@@ -141,7 +152,7 @@ ORDER BY usd DESC, requests DESC, value
 _VOLUME = lines(
     "Requests",
     "Calls in each interval, of the ten values with the most of them.",
-    _over_time("count()", "requests", "count()"),
+    _over_time("count()", "requests", "sum(Point)"),
     COUNT,
     bars=True,
     stacked=True,
@@ -150,7 +161,7 @@ _VOLUME = lines(
 _SPEND = lines(
     "Spend",
     "US dollars in each interval, of the ten values that cost most.",
-    _over_time("toFloat64(ifNull(sum(CostUsd), 0))", "usd", "sum(CostUsd)"),
+    _over_time("sum(ifNull(CostUsd, 0))", "usd", "sum(Point)", "toFloat64(Point)"),
     USD,
     bars=True,
     stacked=True,
@@ -159,28 +170,30 @@ _SPEND = lines(
 _ERRORS = lines(
     "Error rate",
     "Failed calls by all calls in each interval, of the ten values with the most failed calls.",
-    _over_time("countIf(Failed) / count()", "error_rate", "countIf(Failed)"),
+    _over_time("(countIf(Failed), count())", "error_rate", "sum(Point.1)", "Point.1 / Point.2"),
     SHARE,
     link=_REQUESTS_OF_SERIES,
 )
 _LATENCY = lines(
     "Latency, p95",
     "What 95 of 100 calls stayed below, of the ten values with the most calls.",
-    _over_time("quantileExact(0.95)(Seconds)", "p95", "count()"),
+    _over_time("(quantileExact(0.95)(Seconds), count())", "p95", "sum(Point.2)", "Point.1"),
     SECONDS,
     link=_REQUESTS_OF_SERIES,
 )
 _USERS = lines(
     "Users",
     "Different users with a call in each interval, of the ten values with the most users. One user may use several.",
-    _over_time("uniqExact(UserId)", "users", "uniqExactIf(UserId, UserId != '')", "UserId != ''"),
+    _over_time(
+        "uniqExactState(UserId)", "users", "uniqExactMerge(Point)", "finalizeAggregation(Point)", "UserId != ''"
+    ),
     COUNT,
     link=_REQUESTS_OF_SERIES,
 )
 _TOKENS = lines(
     "Tokens of a call",
     "Mean of input and output tokens, of the ten values with the most calls: more is longer prompts or answers.",
-    _over_time("toFloat64(sum(Tokens)) / count()", "tokens", "count()"),
+    _over_time("(sum(Tokens), count())", "tokens", "sum(Point.2)", "Point.1 / Point.2"),
     COUNT,
     link=_REQUESTS_OF_SERIES,
 )

@@ -2,7 +2,7 @@
 
 from boards import link
 from boards.board import Board, Placed, Section
-from boards.calls import LONGEST, against, calls, series
+from boards.calls import LONGEST, against, begun, calls, series
 from boards.pages import one_trace
 from boards.panel import (
     CHANGE,
@@ -225,7 +225,7 @@ SELECT newest.ended AS ended, model, {one_trace.said("contents.InputMessages")} 
 FROM newest
 LEFT ANY JOIN (
     SELECT TraceId, SpanId, InputMessages, OutputMessages FROM llm_contents
-    WHERE Timestamp >= $__fromTime_ms - {LONGEST} AND Timestamp <= $__toTime_ms
+    WHERE {begun(f"$__fromTime_ms - {LONGEST}", "$__toTime_ms")}
         AND TraceId IN (SELECT trace FROM newest)
 ) AS contents ON contents.TraceId = newest.trace AND contents.SpanId = newest.span
 ORDER BY ended DESC, newest.span LIMIT 50

@@ -2,7 +2,7 @@
 
 from boards import link
 from boards.board import Board, Placed, Section
-from boards.calls import against, calls, hourly, recent, series
+from boards.calls import against, by_user, calls, hourly, recent, series
 from boards.pages import users_one, users_segments
 from boards.panel import (
     CHANGE,
@@ -52,9 +52,9 @@ _DAY_WEEK_MONTH = stat(
 _NEW = stat(
     "New users",
     "Users of this time who had no call in the 30 days before it.",
-    recent(
+    by_user(
         "SELECT countIf(first >= $__fromTime_ms) AS users FROM "
-        "(SELECT UserId, min(Ended) AS first FROM calls WHERE UserId != '' GROUP BY UserId)",
+        "(SELECT UserId, min(First) AS first FROM user_days GROUP BY UserId)",
         "$__fromTime_ms - INTERVAL 30 DAY",
     ),
     COUNT,
@@ -101,13 +101,20 @@ _REQUESTS_SPREAD = stat(
 )
 _BY_DAY = bars(
     "Active users by day",
-    "Different users of each of the last 30 days (UTC), and of the 7 days that end with it.",
+    "Different users of each of the last 30 days (UTC), and of the 7 days that end with it. Counts of many hundred"
+    " users are within 2 % or so.",
+    # Hours are added up to days before days are to weeks: what there are many of is read into one sum, not seven.
     hourly(
         """
 SELECT toString(date) AS day, day_users, week_users FROM (
-    SELECT date, uniqCombined64MergeIf(12)(Users, back = 0) AS day_users,
-        uniqCombined64Merge(12)(Users) AS week_users
-    FROM (SELECT arrayJoin(range(7)) AS back, toDate(Hour + toIntervalDay(back), 'UTC') AS date, Users FROM hours)
+    SELECT date, uniqCombined64MergeIf(12)(OfDay, back = 0) AS day_users,
+        uniqCombined64Merge(12)(OfDay) AS week_users
+    FROM (
+        SELECT arrayJoin(range(7)) AS back, begun + back AS date, OfDay
+        FROM (
+            SELECT toDate(Hour, 'UTC') AS begun, uniqCombined64MergeState(12)(Users) AS OfDay FROM hours GROUP BY begun
+        )
+    )
     WHERE date > toDate($__toTime, 'UTC') - 30 AND date <= toDate($__toTime, 'UTC')
     GROUP BY date ORDER BY date WITH FILL TO toDate($__toTime, 'UTC') + 1
 )
@@ -140,15 +147,21 @@ _ALL = table(
     calls(
         """
 SELECT UserId AS user, any(UserTier) AS tier, count() AS requests, toFloat64(sum(ifNull(CostUsd, 0))) AS usd,
-    usd / nullIf(sum(usd) OVER (), 0) AS share, countIf(Failed) / requests AS error_rate,
+    usd / nullIf((SELECT toFloat64(sum(ifNull(CostUsd, 0))) FROM calls WHERE UserId != ''), 0) AS share,
+    countIf(Failed) / requests AS error_rate,
     toFloat64(sum(Tokens)) AS tokens, avg(Seconds) AS mean, quantileExact(0.95)(Seconds) AS p95,
     uniqExactIf(SessionId, SessionId != '') AS sessions,
     arrayStringConcat(arrayMap(each -> concat(each.1, ' ', toString(round(100 * each.2 / requests)), ' %'), arraySlice(
         arrayReverseSort(each -> each.2, arrayMap((name, number) -> (name, number),
             mapKeys(sumMap(map(toString(Model), 1)) AS counts), mapValues(counts))), 1, 3)), ', ') AS models,
     min(Ended) AS first_call, max(Ended) AS last_call
-FROM calls WHERE UserId != '' GROUP BY user ORDER BY usd DESC, requests DESC LIMIT 200
-"""
+FROM calls WHERE UserId IN (SELECT UserId FROM dearest) GROUP BY user ORDER BY usd DESC, requests DESC, user LIMIT 200
+""",
+        more="""
+dearest AS (
+    SELECT UserId FROM calls WHERE UserId != ''
+    GROUP BY UserId ORDER BY sum(ifNull(CostUsd, 0)) DESC, count() DESC, UserId LIMIT 200
+)""",
     ),
     [
         Column("user", "User", link=_THIS_USER),
@@ -277,7 +290,7 @@ BOARD = Board(
 2. **Who costs what?** The table of users; click one and the section *One user* is about that user. With an empty
    field *User* that section is about everybody.
 3. **Who is out of line?** Nearest to the daily limit, and possible abuse.
-4. **Segments** (read 60 days of calls, so they open on demand). *Power*: the tenth of the users with the most requests
+4. **Segments** (look back 60 days, so they open on demand). *Power*: the tenth of the users with the most requests
    in 30 days. *Active*: a call in 7 days. *New*: the first call of 60 days is in the last 30. *At risk*: at least 5
    calls in the 7 days before the last 7, and less than half as many since.
 

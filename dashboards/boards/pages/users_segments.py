@@ -1,24 +1,26 @@
 """Panels of the users page about groups of users by how they use the applications.
 
-They look back 60 days from the end of the shown time, whatever that time is: user, cost and time of all those
-calls are read once for each panel, which is why the section is closed at first.
+They look back 60 days from the end of the shown time, whatever that time is: what every user did on each of those days
+is read once for each panel, which is why the section is closed at first.
 """
 
 from typing import Final
 
 from boards import link
 from boards.board import Placed
-from boards.calls import recent
+from boards.calls import by_user
 from boards.panel import COUNT, RED, SHARE, TIME, USD, Column, table
 
-_SINCE: Final = "$__toTime_ms - INTERVAL 60 DAY"
+_AGO: Final = "$__toTime_ms - INTERVAL {} DAY"
+_SINCE: Final = _AGO.format(60)
+_CUTS: Final = (*(_AGO.format(days) for days in (30, 14, 7)), "$__toTime_ms")
 _USERS: Final = """users AS (
-    SELECT UserId, min(Ended) AS First, max(Ended) AS Last,
-        countIf(Ended >= $__toTime_ms - INTERVAL 30 DAY) AS Requests30,
-        countIf(Ended >= $__toTime_ms - INTERVAL 7 DAY) AS Requests7,
-        countIf(Ended >= $__toTime_ms - INTERVAL 14 DAY) - Requests7 AS RequestsBefore,
-        toFloat64(sumIf(ifNull(CostUsd, 0), Ended >= $__toTime_ms - INTERVAL 30 DAY)) AS Usd30
-    FROM calls WHERE UserId != '' GROUP BY UserId
+    SELECT UserId, min(user_days.First) AS First, max(user_days.Last) AS Last,
+        sumIf(Requests, user_days.First >= $__toTime_ms - INTERVAL 30 DAY) AS Requests30,
+        sumIf(Requests, user_days.First >= $__toTime_ms - INTERVAL 7 DAY) AS Requests7,
+        sumIf(Requests, user_days.First >= $__toTime_ms - INTERVAL 14 DAY) - Requests7 AS RequestsBefore,
+        toFloat64(sumIf(CostUsd, user_days.First >= $__toTime_ms - INTERVAL 30 DAY)) AS Usd30
+    FROM user_days GROUP BY UserId
 )"""
 _RANKED: Final = """ranked AS (
     SELECT *, row_number() OVER (ORDER BY Requests30 DESC, Usd30 DESC, UserId) AS Place,
@@ -36,7 +38,7 @@ _SEGMENTS = table(
     "Segments",
     "Users of the last 60 days; one can be in several segments. Requests and spend are of the last 30 days. How each is"
     " defined stands below, under 'How to read this'.",
-    recent(
+    by_user(
         """
 SELECT segment, count() AS users, users / any(AllUsers) AS share, sum(Requests30) AS requests,
     sum(Usd30) AS usd, usd / nullIf(any(AllUsd), 0) AS share_of_spend, usd / users AS per_user
@@ -48,6 +50,7 @@ GROUP BY segment
 ORDER BY indexOf(['Power', 'Active', 'New', 'At risk', 'Others'], segment) LIMIT 10
 """,
         _SINCE,
+        cuts=_CUTS,
         more=f"{_USERS}, {_RANKED}",
     ),
     [
@@ -63,7 +66,7 @@ ORDER BY indexOf(['Power', 'Active', 'New', 'At risk', 'Others'], segment) LIMIT
 _WHO = table(
     "Power users and users at risk",
     "Who is in these two segments, at most 100, with the requests of the last 7 days and of the 7 days before.",
-    recent(
+    by_user(
         """
 SELECT UserId AS user, arrayStringConcat(Segments, ', ') AS segments, Requests30 AS requests,
     RequestsBefore AS week_before, Requests7 AS this_week,
@@ -72,6 +75,7 @@ FROM ranked WHERE has(Segments, 'Power') OR has(Segments, 'At risk')
 ORDER BY has(Segments, 'At risk') DESC, requests DESC LIMIT 100
 """,
         _SINCE,
+        cuts=_CUTS,
         more=f"{_USERS}, {_RANKED}",
     ),
     [
