@@ -81,12 +81,19 @@ def _part(name: str, value: str, slot: str, now_ns: int) -> tuple[str, Mapping[s
         case "status":
             return _status(value), {}
         case "since":
-            return f"Timestamp >= fromUnixTimestamp64Nano({{{slot}:Int64}})", {slot: time(name, value, now_ns)}
+            return _bound(">=", ">=", slot), {slot: time(name, value, now_ns)}
         case "until":
-            return f"Timestamp < fromUnixTimestamp64Nano({{{slot}:Int64}})", {slot: time(name, value, now_ns)}
+            return _bound("<", "<=", slot), {slot: time(name, value, now_ns)}
     if column := COLUMNS.get(name):
         return f"{column} = {text}", {slot: value}
     raise QueryError(name, f"unknown parameter {name!r}", FILTERS)
+
+
+def _bound(of_time: str, of_hour: str, slot: str) -> str:
+    """Calls on one side of a moment. By the hour as well, by which they are sorted: by the time alone ClickHouse (26.9)
+    reads every part as a whole that has some of them."""
+    at, hour = f"fromUnixTimestamp64Nano({{{slot}:Int64}})", "toStartOfHour(Timestamp, 'UTC')"
+    return f"(Timestamp {of_time} {at} AND {hour} {of_hour} toStartOfHour({at}, 'UTC'))"
 
 
 def property_value(slot: str) -> str:
