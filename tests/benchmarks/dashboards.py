@@ -57,7 +57,12 @@ def main() -> int:
     )
     end_ms, hours = int(str(last["ms"])), HOURS[arguments.range]
     window = Window(end_ms - hours * 3_600_000, end_ms, max(hours * 3600 // POINTS, 1))
-    choice = {"property": ["Feature"], "session": [str(last["session"])], "trace": [str(last["trace"])]}
+    choice = {
+        "property": ["Feature"],
+        "offset": ["7"],
+        "session": [str(last["session"])],
+        "trace": [str(last["trace"])],
+    }
     choice |= {"prometheus": ["p"], "clickhouse": ["c"]}
     found: list[tuple[float, float, int, str]] = []
     failed = 0
