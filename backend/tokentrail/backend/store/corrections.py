@@ -3,7 +3,7 @@
     cost_corrections        what is changed, old and new; written and synced before any row changes
     cost_correction_values  the new values of one run, in memory, for the mutation to look up
     llm_requests            changed by a mutation: part by part, each whole or not at all
-    llm_requests_hourly     filled again for the hours concerned
+    llm_requests_hourly     filled again for the hours concerned; llm_users_daily for the days
     cost_correction_runs    the runs whose rows are changed
 
 A run on record that is not in `cost_correction_runs` was interrupted: its mutation is done (again) from the record. A
@@ -44,7 +44,7 @@ _KEY: Final = "Project, Timestamp, TraceId, SpanId"
 _VALUES: Final = tuple(map(column_name, COST_FIELDS))
 """The columns of `llm_requests` that a correction changes."""
 
-EVERYWHERE: Final = ("cost_corrections", "cost_correction_runs", "llm_requests_hourly")
+EVERYWHERE: Final = ("cost_corrections", "cost_correction_runs", "llm_requests_hourly", "llm_users_daily")
 """What is read to know what to do: on a cluster a node may be behind with it."""
 MUTATION_S: Final = 840
 """How long a cluster may take for one mutation, on all its replicas."""
