@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -219,6 +220,7 @@ def test_a_backend_whose_price_file_has_errors_by_now_says_so(
     with BackendProcess(data, {"TOKENTRAIL_PRICES": str(prices)}) as backend:
         prices.write_text(PRICES.replace("input", "inputs"))
         for _ in range(100):  # it looks every two seconds
+            time.sleep(0.05)
             assert main(["cost", "reprice", "--endpoint", backend.http, *SINCE]) == 0
             if err := capsys.readouterr().err.partition("Nothing was changed")[0]:
                 break
