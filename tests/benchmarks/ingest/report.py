@@ -41,7 +41,7 @@ def report(
         found += [each for each, _ in pairs]
         ratios = [theirs.us_a_span / each.us_a_span for each, theirs in pairs if theirs]
         say(_line(ours) + (f" {median(ratios):6.2f}" if ratios else ""))
-    say(f"idle: {idle(10):.2%} of a core; load of the machine {os.getloadavg()[0]:.1f}")
+    say(f"idle: {idle(60):.2%} of a core; load of the machine {os.getloadavg()[0]:.1f}")
     if target is not None:
         target.write_text(json.dumps([asdict(each) for each in found], indent=1) + "\n", encoding="utf-8")
     return 0
