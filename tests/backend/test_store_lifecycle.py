@@ -57,7 +57,7 @@ def test_migrating_twice_changes_nothing(store: ChdbStore) -> None:
 
     sql = "SELECT name, create_table_query FROM system.tables WHERE database = 'default' ORDER BY name"
     assert store.query(sql) == before
-    assert len(before) == 17
+    assert len(before) == 18
 
 
 def test_a_store_of_a_newer_version_is_refused(store: ChdbStore) -> None:
