@@ -134,6 +134,8 @@ def test_a_store_that_refuses_costs_what_it_refuses_and_says_so(faults: Path) ->
 def test_a_slow_store_makes_senders_wait_or_come_back_and_memory_stays(faults: Path) -> None:
     limits = {"TOKENTRAIL_MAX_QUEUE_SPANS": "300", "TOKENTRAIL_MAX_QUEUE_BYTES": "2000000"}
     with backend_with(faults, limits) as backend:
+        assert backend.post_traces(otlp.body()).status == 200
+        assert calls(backend) == 1  # the engine has stored and read something: that alone takes about 100 MB
         set_faults(faults, insert_s=0.4)
         before = footprint(backend)
         load = Load(backend, 8, "slow", retry=True, content_bytes=4000)
