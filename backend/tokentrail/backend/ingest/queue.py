@@ -128,9 +128,9 @@ class CommitQueue:
                     if left_s <= 0:
                         break
                     self._changed.wait(left_s)
-            sizes = accumulate(pending.size_bytes for pending in self._waiting)
             count = len(self._waiting)
             if most_bytes is not None:
+                sizes = accumulate(pending.size_bytes for pending in self._waiting)
                 count = max(sum(1 for size in sizes if size <= most_bytes), 1)
             taken, self._waiting = self._waiting[:count], self._waiting[count:]
             self._hurried = self._hurried and bool(self._waiting)

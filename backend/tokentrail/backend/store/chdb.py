@@ -175,8 +175,7 @@ class ChdbStore:
 
     def find_rows(self, rows: Sequence[Row]) -> set[Key]:
         """See `_base.Store.find_rows`."""
-        times = row_times(rows)
-        return self._find("llm_requests", encode_keys(rows), min(times), max(times))
+        return self._find("llm_requests", encode_keys(rows), *row_times(rows))
 
     def insert_parts(self, parts: Sequence[Part]) -> None:
         """See `_base.Store.insert_parts`."""
